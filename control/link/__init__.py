@@ -1,0 +1,1 @@
+"""The link: where control meets its workers (fastpath/LINK.md)."""
