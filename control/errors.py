@@ -1,20 +1,58 @@
-"""The exception classes of the control plane."""
+"""The exception classes of the control plane, by whose fault it is.
+
+Their texts are for logs and for debug answers; what a client reads otherwise comes from
+`reasons.py`. Nothing here knows how an error is answered.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+
+from control.reasons import Reason
+
+
+class PeerError(Exception):
+    """The client did wrong. The reason says what, and how its session ends."""
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(reason.name)
+
+
+class OriginError(Exception):
+    """No target answered, or an answer broke off.
+
+    `tried` names the targets that could not be connected to; empty if one was.
+    """
+
+    def __init__(self, why: str, *, tried: Iterable[str] = ()) -> None:
+        self.tried = tuple(tried)
+        super().__init__(why)
 
 
 class LinkError(Exception):
     """A worker broke the rules of the link, or the link is lost."""
 
 
-class OriginError(Exception):
-    """An origin gave no answer, or not all of it. The text is for the log.
+class InternalError(Exception):
+    """We did wrong. Never swallowed."""
 
-    `tried` names the targets when none of them could be connected to.
-    """
 
-    def __init__(self, why: str, *, tried: Sequence[str] = ()) -> None:
-        super().__init__(why)
-        self.tried = tried
+class ConfigError(Exception):
+    """A setting cannot be used: its name, and what is wrong with it."""
+
+    def __init__(self, setting: str, why: str) -> None:
+        self.setting = setting
+        super().__init__(f"{setting}: {why}")
+
+
+class InstructError(Exception):
+    """An origin's instruct cannot be followed. The text is that of GRIP.md 1.5 and 1.13."""
+
+
+class ItemError(Exception):
+    """A published item cannot be used. The text is that of GRIP.md 2.2, 2.4 and 2.5."""
+
+
+class FilterError(Exception):
+    """A filter cannot be applied. The text is the reason that GRIP.md 3.3 shows in debug mode."""

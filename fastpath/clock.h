@@ -1,10 +1,10 @@
-/* The worker's clock: monotonic, in milliseconds, without a call into Python. */
+/* The machine's clock: monotonic, in milliseconds, without a call into Python. */
 #ifndef FASTPATH_CLOCK_H
 #define FASTPATH_CLOCK_H
 #include <stdint.h>
 #include <time.h>
 
-static inline uint64_t now_ms(void)
+static inline uint64_t monotonic_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

@@ -1,0 +1,1 @@
+"""What Fanway's speed is measured with: whole runs (macro), parts (micro), scenarios (locust)."""

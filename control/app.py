@@ -1,0 +1,217 @@
+"""The control process: assembly and lifecycle. The only room that knows every other.
+
+Starts in order and stops in reverse; wires what workers report to who wants to know; decides
+nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+
+import uvloop
+
+from control.config import Settings, SettingsError
+from control.exchange import Exchanges, House
+from control.grip.fields import to_text
+from control.grip.sequence import Sequencer
+from control.ingest import Ingest
+from control.interest import Interest
+from control.link.packets import (
+    AnyReport,
+    Closed,
+    Freed,
+    Granted,
+    Held,
+    Opened,
+    Received,
+    Synced,
+    Tally,
+)
+from control.link.server import Link, LinkServer
+from control.log import log
+from control.origin import Origins
+from control.publish import Publisher
+from control.rewrite import Rewriter
+from control.routes import Routes
+from control.stats import Stats
+
+LINGER_CHECK_SECONDS = 1.0  # how exact subscription_linger is
+
+
+def run(
+    settings: Settings, link_path: str, sockets: Sequence[socket.socket], worker_count: int
+) -> None:
+    """Run control until SIGTERM or SIGINT.
+
+    Listens for workers on `link_path`, and for publishers on the listening `sockets`.
+    """
+    try:
+        uvloop.run(_run(settings, link_path, sockets, worker_count))
+    except (SettingsError, OSError) as error:
+        log.error("cannot_start", why=str(error))
+        sys.exit(1)
+
+
+async def _run(
+    settings: Settings, link_path: str, sockets: Sequence[socket.socket], worker_count: int
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with started(settings, link_path, sockets, worker_count) as control:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, control.reload_routes)
+        gc.collect()
+        gc.freeze()  # what has been made so far stays: no collection needs to look at it again
+        log.info("started", link=link_path)
+        await stop.wait()
+        log.info("stopping")
+
+
+@contextlib.asynccontextmanager
+async def started(
+    settings: Settings, link_path: str, sockets: Sequence[socket.socket], worker_count: int
+) -> AsyncIterator[Control]:
+    """Everything that control is, running."""
+    control = Control(settings, worker_count)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(control.origins.close)
+        stack.callback(control.publisher.stop)
+        stack.push_async_callback(control.links.stop)
+        await control.links.start(link_path)
+        stack.push_async_callback(control.ingest.stop)
+        await control.ingest.start(sockets)
+        lingering = asyncio.create_task(control.end_lingering())
+        stack.callback(lingering.cancel)
+        yield control
+
+
+class Control:
+    """The rooms of the control process, and who is told what."""
+
+    def __init__(self, settings: Settings, worker_count: int) -> None:
+        """Must be made in a running loop. SettingsError if there are no routes."""
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        rewriter = self._load_routes()
+        self._interest = Interest(settings.subscription_linger)
+        self._sequencer = Sequencer(
+            wait_seconds=settings.message_wait / 1000, id_ttl_seconds=settings.id_cache_ttl
+        )
+        self.links = LinkServer(
+            self,
+            worker_count=worker_count,
+            backlog_max_bytes=settings.link_backlog_max_bytes,
+            welcome=settings.for_worker,
+        )
+        self._stats = Stats(
+            channels_count=lambda: len(self._interest.channels()),
+            backlogs=lambda: {n: link.backlog_bytes for n, link in self.links.links.items()},
+            unsequenced=lambda: {
+                "duplicate": self._sequencer.duplicate_count,
+                "out_of_order": self._sequencer.overflow_count,
+            },
+        )
+        self.origins = Origins(
+            connect_timeout_seconds=settings.origin_connect_timeout_seconds,
+            silence_timeout_seconds=settings.origin_timeout_seconds,
+            called=self._stats.origin_called,
+        )
+        self.publisher = Publisher(
+            sequencer=self._sequencer,
+            interest=self._interest,
+            links=self.links.links,
+            stats=self._stats,
+        )
+        self.ingest = Ingest(
+            self.publisher,
+            self.links,
+            self._stats,
+            head_max_bytes=settings.push_in_http_max_headers_size,
+            body_max_bytes=settings.push_in_http_max_body_size,
+        )
+        self._exchanges = Exchanges(
+            House(
+                rewriter=rewriter,
+                origins=self.origins,
+                sequencer=self._sequencer,
+                interest=self._interest,
+                channels_max=settings.connection_subscription_max,
+                is_debug=settings.debug,
+            )
+        )
+
+    # -- routes
+
+    def _load_routes(self) -> Rewriter:
+        """Read the routes; what is wrong with them is logged. SettingsError: there are none."""
+        text, name = self._settings.routes_text()
+        routes, errors = Routes.parse(text, name)
+        for error in errors:
+            log.warning("route_warning" if error.is_warning else "route_skipped", why=str(error))
+        rewriter = Rewriter(self._settings, routes)
+        for problem in rewriter.problems:
+            log.error("requests_unsigned", why=problem)
+        log.info("routes_loaded", file=name, count=len(routes))
+        return rewriter
+
+    def reload_routes(self) -> None:
+        """Read the routes again; if that cannot be, the old ones stay. Touches no connection."""
+        try:
+            self._exchanges.house.rewriter = self._load_routes()
+        except SettingsError as error:
+            log.error("routes_kept", why=str(error))
+
+    # -- what the workers report
+
+    def greeted(self, link: Link) -> None:
+        """Take up a worker."""
+        self._interest.greeted(link.worker)
+        self._stats.worker_greeted(link.worker, link.pid)
+
+    def lost(self, link: Link) -> None:
+        """Forget a worker."""
+        self._exchanges.lost(link)
+        self._interest.lost(link.worker, self._loop.time())
+        self._stats.worker_lost(link.worker)
+
+    def reported(self, link: Link, report: AnyReport) -> None:
+        """Tell whoever a report concerns."""
+        match report:
+            case Opened():
+                self._exchanges.opened(link, report)
+            case Received():
+                self._exchanges.received(link, report)
+            case Granted():
+                self._exchanges.granted(link, report)
+            case Closed():
+                self._exchanges.closed(link, report)
+            case Held():
+                self._interest.held(link.worker, to_text(report.channel), report.modes)
+            case Freed():
+                self._freed(link, report)
+            case Synced():
+                self._interest.synced(link.worker)
+            case Tally():
+                self._stats.worker_tallied(link.worker, report.counts)
+            case _:
+                pass  # HELLO is the link's own, PONG says nothing more than that it came
+
+    def _freed(self, link: Link, freed: Freed) -> None:
+        channel = to_text(freed.channel)
+        now = self._loop.time()
+        if self._interest.freed(link.worker, channel, freed.modes, freed.orders_count, now):
+            self._sequencer.forget(channel)
+
+    async def end_lingering(self) -> None:
+        """Forget the last ids of channels that have lingered long enough."""
+        while True:
+            await asyncio.sleep(LINGER_CHECK_SECONDS)
+            for channel in self._interest.expire(self._loop.time()):
+                self._sequencer.forget(channel)

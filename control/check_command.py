@@ -1,0 +1,53 @@
+"""`fanway check`: validates settings, routes and keys, and says what it understood."""
+
+from __future__ import annotations
+
+import sys
+
+from control.config import Settings
+from control.routes import Routes, describe
+from control.routes_load import load_routes
+
+
+def run(settings: Settings) -> int:
+    """Print what was understood. The exit code: 0, or 2 if a route or a key is wrong.
+
+    Raises SettingsError if there is no route at all.
+    """
+    # Only here are keys read by this process; `fanway run` is to start quickly.
+    from control.rewrite import Rewriter  # noqa: PLC0415
+
+    routes, errors = load_routes(settings)
+    bad_keys = Rewriter(settings, routes).problems
+    print("\n".join(_understood(settings, routes)))
+    for error in errors:
+        print(f"fanway: {error}{'' if error.is_warning else ' (line skipped)'}", file=sys.stderr)
+    for problem in bad_keys:
+        print(f"fanway: {problem} (requests are not signed)", file=sys.stderr)
+    return 2 if bad_keys or not all(error.is_warning for error in errors) else 0
+
+
+def _understood(settings: Settings, routes: Routes) -> list[str]:
+    _, name = settings.routes_text()
+    signed = f"Grip-Sig by {settings.sig_iss}" if settings.sig_key and settings.sig_iss else "none"
+    rows = [("clients", str(address)) for address in settings.client_addresses]
+    rows += [("control", str(address)) for address in settings.control_addresses]
+    rows += [("workers", str(settings.worker_count)), ("signature", signed)]
+    rows += [("settings", text) for text in _changed(settings)]
+    rows += [("routes", f"{len(routes)} from {name}"), *(("", describe(one)) for one in routes)]
+    lines = []
+    previous = ""
+    for title, text in rows:
+        lines.append(f"{'' if title == previous else title:<10} {text}")
+        previous = title
+    return lines
+
+
+def _changed(settings: Settings) -> list[str]:
+    """The settings that are not at their default and are not shown otherwise."""
+    shown = {"listen", "control_listen", "workers", "routes", "route", "sig_key", "sig_iss"}
+    return [
+        f"{name} = {getattr(settings, name)}"
+        for name, field in Settings.model_fields.items()
+        if name not in shown and getattr(settings, name) != field.default
+    ]

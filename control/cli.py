@@ -1,0 +1,178 @@
+"""`fanway`: run, check, publish. Nothing but arguments: what they ask for is done elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn
+
+from control import check_command, log, publish_command, supervisor
+from control.config import Settings, SettingsError, about, words
+from control.config_sources import did_you_mean, load
+from control.config_text import example, explained, flag, groups
+from control.listeners import ListenError
+from control.routes_load import load_routes
+
+UNRECOGNIZED = "unrecognized argument: "
+EXIT_CODES = "exit codes: 0 done; 1 it could not be done; 2 arguments, settings or routes are wrong"
+
+RUN_EXAMPLES = """\
+examples:
+  fanway run --route "* localhost:8000"
+  fanway run --config fanway.toml --workers 4
+  fanway run --listen 0.0.0.0:80 --listen [::]:80 --routes /etc/fanway/routes
+
+SIGHUP reads the routes again. SIGTERM or Ctrl-C stops in order, a second one at once.
+"""
+CHECK_EXAMPLES = """\
+examples:
+  fanway check --example > fanway.toml
+  fanway check --config fanway.toml
+"""
+PUBLISH_EXAMPLES = """\
+examples:
+  fanway publish news "hello"
+  fanway publish news @article.html --id 7 --prev-id 6
+  date | fanway publish time - --no-eol
+  fanway publish news --close
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and that guesses what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, and exit with code 2."""
+        unknown = message.removeprefix(UNRECOGNIZED)
+        guess = "" if unknown == message else did_you_mean(unknown.split("=")[0], self.known())
+        self.exit(2, f"fanway: {message}{guess} ({self.prog} --help)\n")
+
+    def known(self) -> list[str]:
+        """Every flag of this command."""
+        return [text for action in self._actions for text in action.option_strings]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point. Returns the exit code."""
+    parser, commands = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest:
+        commands[args.command].error(UNRECOGNIZED + rest[0])
+    try:
+        return int(args.act(args))
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"fanway: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(
+        prog="fanway",
+        description="A push proxy that speaks GRIP.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands: dict[str, Parser] = {}
+
+    def command(name: str, act: Any, what: str, examples: str) -> Parser:
+        commands[name] = subparsers.add_parser(
+            name,
+            help=what,
+            description=what[:1].upper() + what[1:] + ".",
+            epilog=f"{examples}\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        commands[name].set_defaults(act=act)
+        return commands[name]
+
+    _add_settings(command("run", _run, "start the proxy", RUN_EXAMPLES))
+    check = command(
+        "check", _check, "check settings and routes, and say what was understood", CHECK_EXAMPLES
+    )
+    check.add_argument("--example", action="store_true", help="print a settings file, explained")
+    _add_settings(check)
+    publish = command("publish", publish_command.run, "publish one item", PUBLISH_EXAMPLES)
+    publish_command.add_arguments(publish)
+    return parser, commands
+
+
+def _add_settings(parser: Parser) -> None:
+    """One flag a setting, from the model; values stay text, and the model reads them."""
+    parser.usage = f"{parser.prog} [--config FILE] [SETTING ...]"
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    for group, names in groups():
+        section = parser.add_argument_group(group)
+        for name in names:
+            field = Settings.model_fields[name]
+            how: dict[str, Any] = {"metavar": _metavar(name)}
+            if field.annotation is bool:
+                how = {"action": argparse.BooleanOptionalAction}
+            elif field.annotation == list[str]:
+                how["action"] = "append"
+            default = _shown(field.default)
+            note = f"{explained(name)} [{default}]" if default else explained(name)
+            section.add_argument(
+                flag(name),
+                dest=name,
+                default=argparse.SUPPRESS,
+                help=note.replace("%", "%%"),
+                **how,
+            )
+
+
+def _metavar(name: str) -> str:
+    if metavar := about(name, "metavar"):
+        return metavar.partition(", ")[0]
+    return about(name, "unit").upper() or f"{{{','.join(words(name))}}}"
+
+
+def _shown(value: Any) -> str:
+    """A default, where it says something."""
+    if isinstance(value, list):
+        return ", ".join(value)
+    return "" if value is False else str(value)
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    flags = {name: text for name, text in vars(args).items() if name in Settings.model_fields}
+    return load(flags, os.environ, args.config)
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = _settings(args)
+    load_routes(settings)  # fails here, in one line, rather than in control
+    log.configure(settings.log_level, settings.log_format, role="supervisor")
+    try:
+        return supervisor.run(settings)
+    except ListenError as error:
+        print(f"fanway: {error}", file=sys.stderr)
+        return 1
+
+
+def _check(args: argparse.Namespace) -> int:
+    if args.example:
+        print(example(), end="")
+        return 0
+    return check_command.run(_settings(args))
+
+
+def _version() -> str:
+    try:
+        return f"fanway {metadata.version('fanway')}"
+    except metadata.PackageNotFoundError:
+        return "fanway, run from its source"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

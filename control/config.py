@@ -1,0 +1,418 @@
+"""Settings: one model, from which everything about a setting is derived.
+
+Names are flat, and Pushpin's own where it has the same thing. `config_sources.py` finds the values,
+`config_text.py` renders the pages that people read. Nothing here prints; the only file it reads is
+the routes file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from control.address import Address, parse_address
+from control.log import LogFormat, LogLevel
+from control.reasons import worker_table
+
+ENV_PREFIX = "FANWAY_"
+CLIENT_HOST = "0.0.0.0"  # of a listener that is only a port
+CONTROL_HOST = "127.0.0.1"
+ROUTES_FILE = "routes"
+
+
+class SettingsError(Exception):
+    """One sentence for each thing that is wrong with the settings."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+def _setting(
+    default: Any,
+    group: str,
+    explained: str,
+    *,
+    unit: str = "",
+    metavar: str = "",
+    ge: int | None = None,
+    le: int | None = None,
+) -> Any:
+    return Field(
+        default,
+        description=explained,
+        ge=ge,
+        le=le,
+        json_schema_extra={"group": group, "unit": unit, "metavar": metavar},
+    )
+
+
+# A list is written as a list in TOML; in an environment variable its parts are separated by blanks
+# or commas, those of `route` by line ends.
+TextList = Annotated[list[str], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Every choice of the operator: name, type, default, bounds, unit, and a sentence."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+
+    listen: TextList = _setting(
+        ["0.0.0.0:7999"],
+        "Listening",
+        "Where clients connect. A lone PORT means all IPv4 addresses; port 0 takes a free one.",
+        metavar="ADDR:PORT, [V6]:PORT, PORT or unix:PATH",
+    )
+    control_listen: TextList = _setting(
+        ["127.0.0.1:5561"],
+        "Listening",
+        "Where publishers, /metrics and /healthz are served. It asks nobody who they are: keep it "
+        "private. A lone PORT means 127.0.0.1.",
+        metavar="ADDR:PORT, [V6]:PORT, PORT or unix:PATH",
+    )
+    workers: int = _setting(
+        0,
+        "Listening",
+        "Processes that carry client connections. 0: one for each core this process may use.",
+        unit="processes",
+        ge=0,
+        le=1024,
+    )
+    client_maxconn: int = _setting(
+        50_000,
+        "Listening",
+        "Client connections at once, shared evenly among the workers; more are refused.",
+        unit="connections",
+        ge=1,
+        le=10_000_000,
+    )
+
+    routes: str = _setting(
+        ROUTES_FILE,
+        "Routes and origins",
+        "The routes file. A relative path starts at the folder of the settings file that names "
+        "it, else at the current one. SIGHUP reads it again.",
+        metavar="FILE",
+    )
+    route: TextList = _setting(
+        [],
+        "Routes and origins",
+        'One line of a routes file, such as "* localhost:8000". Replaces the file.',
+        metavar='"COND TARGET"',
+    )
+    origin_connect_timeout_seconds: int = _setting(
+        10,
+        "Routes and origins",
+        "How long connecting to a target may take before the next one is tried.",
+        unit="seconds",
+        ge=1,
+        le=600,
+    )
+    origin_timeout_seconds: int = _setting(
+        1800,
+        "Routes and origins",
+        "How long an origin may send nothing before the request is given up.",
+        unit="seconds",
+        ge=1,
+        le=86_400,
+    )
+    debug: bool = _setting(
+        False,
+        "Routes and origins",
+        "Tell clients why an origin's answer could not be used. For development.",
+    )
+
+    sig_key: str = _setting(
+        "",
+        "Signing",
+        "Signs requests to origins with Grip-Sig. Text, base64:TEXT, or file:PATH. "
+        "Empty: requests are not signed.",
+        metavar="KEY",
+    )
+    sig_iss: str = _setting(
+        "pushpin",
+        "Signing",
+        "The issuer in Grip-Sig. Empty: requests are not signed.",
+        metavar="NAME",
+    )
+
+    set_x_forwarded_protocol: Literal["proto-only", "true", "false"] = _setting(
+        "proto-only",
+        "Forwarding headers",
+        "Tell origins of TLS clients by X-Forwarded-Proto; with true, by X-Forwarded-Protocol too.",
+    )
+    accept_x_forwarded_protocol: bool = _setting(
+        False,
+        "Forwarding headers",
+        "Believe a client's X-Forwarded-Proto. For a proxy in front that sets it.",
+    )
+    x_forwarded_for: TextList = _setting(
+        [],
+        "Forwarding headers",
+        "What happens to X-Forwarded-For: truncate:N keeps the last N addresses, append adds the "
+        "client's. Empty: left as it is.",
+        metavar="truncate:N,append",
+    )
+
+    client_buffer_size: int = _setting(
+        8192,
+        "Limits for clients",
+        "The longest request head; a longer one is answered 431.",
+        unit="bytes",
+        ge=1024,
+        le=131_072,
+    )
+    head_timeout_seconds: int = _setting(
+        30,
+        "Limits for clients",
+        "How long a request head may take from its first byte; then 408.",
+        unit="seconds",
+        ge=1,
+        le=3600,
+    )
+    idle_timeout_seconds: int = _setting(
+        75,
+        "Limits for clients",
+        "How long a connection may wait for its next request. Holds are not idle.",
+        unit="seconds",
+        ge=1,
+        le=86_400,
+    )
+    stall_timeout_seconds: int = _setting(
+        60,
+        "Limits for clients",
+        "How long a client may take nothing of what waits for it; then it is disconnected.",
+        unit="seconds",
+        ge=1,
+        le=86_400,
+    )
+    request_body_max_bytes: int = _setting(
+        0,
+        "Limits for clients",
+        "The longest request body; a longer one is answered 413. 0: no limit, since bodies are "
+        "passed on as they come.",
+        unit="bytes",
+        ge=0,
+        le=2**50,
+    )
+    connection_subscription_max: int = _setting(
+        20,
+        "Limits for clients",
+        "Channels of one held connection; further ones are ignored.",
+        unit="channels",
+        ge=1,
+        le=10_000,
+    )
+
+    push_in_http_max_headers_size: int = _setting(
+        10_000,
+        "Publishing",
+        "The longest head of a publish request.",
+        unit="bytes",
+        ge=1024,
+        le=131_072,
+    )
+    push_in_http_max_body_size: int = _setting(
+        1_000_000,
+        "Publishing",
+        "The longest body of a publish request.",
+        unit="bytes",
+        ge=1024,
+        le=3_000_000,  # so that an item fits a packet of the link, fastpath/LINK.md
+    )
+    id_cache_ttl: int = _setting(
+        60,
+        "Publishing",
+        "How long an item's id is remembered, so that a second one with it is dropped. 0: not.",
+        unit="seconds",
+        ge=0,
+        le=86_400,
+    )
+    message_wait: int = _setting(
+        5000,
+        "Publishing",
+        "How long an item waits for the one that its prev-id names.",
+        unit="milliseconds",
+        ge=0,
+        le=600_000,
+    )
+    subscription_linger: int = _setting(
+        60,
+        "Publishing",
+        "How long the last id of a channel is kept after its last subscriber has left.",
+        unit="seconds",
+        ge=0,
+        le=86_400,
+    )
+    link_backlog_max_bytes: int = _setting(
+        16 * 1024 * 1024,
+        "Publishing",
+        "What may wait for one worker; beyond it, publishers wait.",
+        unit="bytes",
+        ge=1024 * 1024,
+        le=1024 * 1024 * 1024,
+    )
+
+    stop_timeout_seconds: int = _setting(
+        10,
+        "Stopping and logs",
+        "How long ordinary requests may take to finish when Fanway stops. Holds are closed.",
+        unit="seconds",
+        ge=0,
+        le=3600,
+    )
+    log_level: LogLevel = _setting(
+        "info",
+        "Stopping and logs",
+        "What is logged: info is start, stop and problems; debug is every request.",
+    )
+    log_format: LogFormat = _setting(
+        "logfmt", "Stopping and logs", "How a line of the log is written: key=value, or JSON."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what is given: `config_sources.py` knows which source said what."""
+        return (init_settings,)
+
+    # -- reading the shapes that people write
+
+    @field_validator("listen", "control_listen", "route", "x_forwarded_for", mode="before")
+    @classmethod
+    def _split(cls, value: Any, info: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = value.splitlines() if info.field_name == "route" else re.split(r"[,\s]+", value)
+        return [part for part in parts if part.strip()]
+
+    @field_validator("set_x_forwarded_protocol", mode="before")
+    @classmethod
+    def _word_for_bool(cls, value: Any) -> Any:
+        return str(value).lower() if isinstance(value, bool) else value
+
+    @field_validator("listen", "control_listen")
+    @classmethod
+    def _addresses(cls, value: list[str]) -> list[str]:
+        if not value:
+            raise ValueError("needs at least one address")
+        for text in value:
+            parse_address(text, default_host=CLIENT_HOST, port_min=0)
+        return value
+
+    @field_validator("x_forwarded_for")
+    @classmethod
+    def _forwarded_words(cls, value: list[str]) -> list[str]:
+        for word in value:
+            if not re.fullmatch(r"append|truncate:[0-9]{1,4}", word):
+                raise ValueError(f"{word!r} is neither truncate:N nor append")
+        return value
+
+    # -- what the settings mean
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers run."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def client_addresses(self) -> list[Address]:
+        """`listen`, parsed."""
+        return [parse_address(t, default_host=CLIENT_HOST, port_min=0) for t in self.listen]
+
+    @property
+    def control_addresses(self) -> list[Address]:
+        """`control_listen`, parsed."""
+        return [
+            parse_address(t, default_host=CONTROL_HOST, port_min=0) for t in self.control_listen
+        ]
+
+    @property
+    def x_forwarded_for_rule(self) -> tuple[int | None, bool]:
+        """How many of the last addresses to keep (None: all), and whether to append the peer's."""
+        counts = [int(w.partition(":")[2]) for w in self.x_forwarded_for if w != "append"]
+        return (counts[-1] if counts else None, "append" in self.x_forwarded_for)
+
+    @property
+    def client_max_per_worker(self) -> int:
+        """The share of `client_maxconn` that one worker takes."""
+        return -(-self.client_maxconn // self.worker_count)
+
+    def for_worker(self) -> dict[str, Any]:
+        """What WELCOME carries (fastpath/LINK.md): a JSON object."""
+        return {
+            "head_bytes_max": self.client_buffer_size,
+            "head_timeout_ms": self.head_timeout_seconds * 1000,
+            "idle_timeout_ms": self.idle_timeout_seconds * 1000,
+            "client_max": self.client_max_per_worker,
+            "request_body_max_bytes": self.request_body_max_bytes,
+            "stall_timeout_ms": self.stall_timeout_seconds * 1000,
+            "stop_timeout_ms": self.stop_timeout_seconds * 1000,
+            "reasons": worker_table(head_bytes_max=self.client_buffer_size),
+        }
+
+    def routes_text(self) -> tuple[str, str]:
+        """The routes as they stand now: text, and the name that errors about them give.
+
+        Reads the file each time. Raises SettingsError if there is none, or it cannot be read.
+        """
+        if self.route:
+            return "\n".join(self.route), "--route"
+        try:
+            return Path(self.routes).read_text(encoding="utf-8"), self.routes
+        except FileNotFoundError:
+            why = 'give --route "* localhost:8000", or --routes FILE'
+            raise SettingsError([f"no route: there is no file {self.routes}; {why}"]) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                [f"routes: cannot read {self.routes}: {why_unreadable(error)}"]
+            ) from None
+
+
+def allowed(name: str) -> str:
+    """What a setting may be, in words that follow `must be`."""
+    if metavar := about(name, "metavar"):
+        return metavar
+    field = Settings.model_fields[name]
+    if field.annotation is bool:
+        return "true or false"
+    if field.annotation is int:
+        bounds = {k: getattr(m, k) for m in field.metadata for k in ("ge", "le") if hasattr(m, k)}
+        return f"{bounds['ge']} to {bounds['le']} {about(name, 'unit')}"
+    *some, last = words(name)
+    return f"{', '.join(some)} or {last}"
+
+
+def words(name: str) -> tuple[str, ...]:
+    """The words between which a setting is a choice."""
+    return get_args(Settings.model_fields[name].annotation)
+
+
+def about(name: str, key: Literal["group", "unit", "metavar"]) -> str:
+    """What the model says about a setting; empty if it says nothing."""
+    extra = Settings.model_fields[name].json_schema_extra
+    return str(extra[key]) if isinstance(extra, dict) else ""
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why a file could not be read as text, in few words."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "not UTF-8"

@@ -1,0 +1,95 @@
+"""Where settings come from, the stronger first: flags, environment, a TOML file, defaults.
+
+Merges what they say into the model of `config.py`, and turns whatever is wrong into sentences that
+name the setting, the value, the place, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from control.config import ENV_PREFIX, Settings, SettingsError, allowed, why_unreadable
+
+FILE_KEY_PREFIX = "file:"
+
+
+def load(
+    flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None
+) -> Settings:
+    """Settings from all sources. Raises SettingsError with every problem found.
+
+    `flags` has only what was given on the command line, as text.
+    """
+    sources: dict[str, dict[str, Any]] = {
+        f"in {file}": _from_file(file) if file else {},
+        "in the environment": _from_environment(environ),
+        "on the command line": dict(flags),
+    }
+    merged = {name: value for values in sources.values() for name, value in values.items()}
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        raise SettingsError(_problems(error, sources)) from None
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    """The settings of a TOML file; relative paths in it start at its folder."""
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{file} is not TOML: {error}"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"cannot read {file}: {why_unreadable(error)}"]) from None
+    _refuse_unknown(values, Settings.model_fields, f"in {file}")
+    if isinstance(path := values.get("routes"), str):
+        values["routes"] = str(file.parent / path)
+    if isinstance(key := values.get("sig_key"), str) and key.startswith(FILE_KEY_PREFIX):
+        path = file.parent / key.removeprefix(FILE_KEY_PREFIX)
+        values["sig_key"] = f"{FILE_KEY_PREFIX}{path}"
+    return values
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    ours = {name.upper(): text for name, text in environ.items()}
+    ours = {name: text for name, text in ours.items() if name.startswith(ENV_PREFIX)}
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    _refuse_unknown(ours, known, "in the environment")
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): text for name, text in ours.items()}
+    return source()
+
+
+def _refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    known = list(known)
+    problems = [
+        f"unknown setting {name} {where}{did_you_mean(name, known)}"
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise SettingsError(problems)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean …?`, or nothing if no known name is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _problems(error: ValidationError, sources: dict[str, dict[str, Any]]) -> list[str]:
+    """One line a setting: its name, value, source, and what is allowed."""
+    problems: dict[str, str] = {}
+    for detail in error.errors():
+        name = str(detail["loc"][0])
+        where = next(where for where in reversed(sources) if name in sources[where])
+        by_validator = detail["type"] == "value_error"
+        why = str(detail["ctx"]["error"]) if by_validator else f"must be {allowed(name)}"
+        problems[name] = f"{name} = {sources[where][name]!r} {where}: {why}"
+    return list(problems.values())

@@ -1,0 +1,206 @@
+"""Control's end of the links: accepts workers, greets them, reads reports, writes orders.
+
+Knows packets and nothing of what they mean above the greeting: whoever stands above is told of
+each report through `Reports`. It never waits: what a worker does not take at once is its link's
+backlog, and `LinkServer.uncongested` is how publishers wait for it (fastpath/LINK.md, 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol, cast
+
+from control.errors import LinkError
+from control.link import codec
+from control.link.packets import AnyReport, Hello, Packet
+from control.log import log
+
+
+class Reports(Protocol):
+    """Who is told what the workers report."""
+
+    def greeted(self, link: Link) -> None:
+        """A worker is linked, and can be given orders."""
+
+    def reported(self, link: Link, report: AnyReport) -> None:
+        """A greeted worker has reported something."""
+
+    def lost(self, link: Link) -> None:
+        """A greeted worker's link is gone; orders to it go nowhere."""
+
+
+class Link(asyncio.Protocol):
+    """The link of one worker, from its connection to its end."""
+
+    def __init__(self, server: LinkServer) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._reader = codec.PacketReader()
+        self._transport: asyncio.Transport | None = None
+        self._unwritten: list[bytes] = []  # the orders of this turn of the loop
+        self.worker = -1  # until greeted
+        self.pid = 0
+        self.orders_count = 0
+
+    # -- orders
+
+    def order(self, packet: bytes) -> int:
+        """Write one order; give its number, WELCOME being 1.
+
+        The orders of one turn of the loop leave in one write.
+        """
+        if not self._unwritten:
+            self._loop.call_soon(self._write)
+        self._unwritten.append(packet)
+        self.orders_count += 1
+        return self.orders_count
+
+    def _write(self) -> None:
+        packets, self._unwritten = self._unwritten, []
+        if self._transport is not None:
+            self._transport.write(packets[0] if len(packets) == 1 else b"".join(packets))
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What has been ordered and not yet taken by the kernel."""
+        written = self._transport.get_write_buffer_size() if self._transport else 0
+        return written + sum(map(len, self._unwritten))
+
+    def close(self) -> None:
+        """Cut the link."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for HELLO."""
+        # uvloop's transports are no subclasses of asyncio's.
+        transport = cast(asyncio.Transport, transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=self._server.backlog_max_bytes)
+        self._server.connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the packets that are complete, until one is malformed."""
+        try:
+            for packet in self._reader.feed(data):
+                if self._transport is None or self._transport.is_closing():
+                    return
+                self._take(packet)
+        except LinkError as error:
+            log.error("link_refused", worker=self.worker, pid=self.pid, reason=str(error))
+            self.close()
+
+    def _take(self, packet: Packet) -> None:
+        report = codec.decode(packet)
+        if isinstance(report, Hello):
+            self._greet(report)
+        elif self.worker < 0:
+            raise LinkError(f"{type(report).__name__} before HELLO")
+        else:
+            self._server.reports.reported(self, report)
+
+    def _greet(self, hello: Hello) -> None:
+        if self.worker >= 0:
+            raise LinkError("a second HELLO")
+        if hello.worker >= self._server.worker_count:
+            raise LinkError(f"worker {hello.worker} of {self._server.worker_count}, counted from 0")
+        self.worker, self.pid = hello.worker, hello.pid
+        self._server.greet(self)
+
+    def eof_received(self) -> None:
+        """Close: a worker that writes no more is gone."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the server."""
+        self._transport = None
+        self._server.disconnected(self)
+
+    def pause_writing(self) -> None:
+        """Take note that the backlog is over its limit."""
+        self._server.congested(self, True)
+
+    def resume_writing(self) -> None:
+        """Take note that the backlog has shrunk."""
+        self._server.congested(self, False)
+
+
+class LinkServer:
+    """All links."""
+
+    def __init__(
+        self,
+        reports: Reports,
+        *,
+        worker_count: int,
+        backlog_max_bytes: int,
+        welcome: Callable[[], Mapping[str, object]],
+    ) -> None:
+        self.reports = reports
+        self.worker_count = worker_count
+        self.backlog_max_bytes = backlog_max_bytes
+        self.links: dict[int, Link] = {}  # the greeted ones, by worker number
+        self._welcome = welcome
+        self._connected: set[Link] = set()
+        self._congested: set[Link] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._listener: asyncio.AbstractServer | None = None
+
+    async def start(self, path: str) -> None:
+        """Listen on a Unix socket. OSError if that cannot be."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_unix_server(lambda: Link(self), path)
+
+    async def stop(self) -> None:
+        """Stop listening and cut every link."""
+        if self._listener is not None:
+            self._listener.close()
+        for link in list(self._connected):
+            link.close()
+        if self._listener is not None:
+            await self._listener.wait_closed()
+
+    async def uncongested(self) -> None:
+        """Wait until no link's backlog is over `backlog_max_bytes`."""
+        await self._flowing.wait()
+
+    # -- told by the links
+
+    def connected(self, link: Link) -> None:
+        """Note a link that has yet to say who it is."""
+        self._connected.add(link)
+
+    def greet(self, link: Link) -> None:
+        """Welcome a worker. An older link with its number is dead or dying: the newer counts."""
+        older = self.links.pop(link.worker, None)
+        if older is not None:
+            log.warning("link_replaced", worker=link.worker, pid=older.pid, by_pid=link.pid)
+            self.reports.lost(older)
+            older.close()
+        self.links[link.worker] = link
+        link.order(codec.welcome(self._welcome()))
+        log.info("worker_linked", worker=link.worker, pid=link.pid)
+        self.reports.greeted(link)
+
+    def disconnected(self, link: Link) -> None:
+        """Forget a link."""
+        self._connected.discard(link)
+        self.congested(link, False)
+        if self.links.get(link.worker) is link:
+            del self.links[link.worker]
+            log.warning("link_lost", worker=link.worker, pid=link.pid)
+            self.reports.lost(link)
+
+    def congested(self, link: Link, is_congested: bool) -> None:
+        """Note that a link's backlog is over its limit, or no longer."""
+        if is_congested:
+            self._congested.add(link)
+        else:
+            self._congested.discard(link)
+        if self._congested:
+            self._flowing.clear()
+        else:
+            self._flowing.set()

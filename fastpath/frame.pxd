@@ -1,0 +1,52 @@
+# A message is what the link delivered; a frame is the bytes one variant of it becomes, rendered
+# at most once and shared by all sessions (floor 2). Frames are exact, immutable bytes.
+
+from libc.stdint cimport uint8_t, uint16_t
+from fastpath.variants cimport Variant
+
+cdef enum Action:
+    SEND = 0
+    HINT = 1
+    CLOSE = 2
+    REFRESH = 3
+
+cdef class HeldResponse:
+    # What a response hold was given: merged with each published response, and sent as it is when the
+    # hold's time is over. Equal ones are interned by the link and shared.
+    cdef:
+        readonly uint16_t status
+        readonly bytes reason
+        readonly list headers          # [(name, value)], no framing headers
+        readonly bytes body
+
+cdef class ResponseFormat:
+    cdef:
+        readonly uint8_t action
+        readonly uint16_t status
+        readonly bytes reason
+        readonly list headers
+        readonly bint patch            # body is a JSON patch of the hold's body
+        readonly bytes body
+
+cdef class StreamFormat:
+    cdef:
+        readonly uint8_t action
+        readonly bytes content
+
+cdef class Message:
+    cdef:
+        readonly bytes channel
+        readonly bytes id              # or None
+        readonly bytes prev_id         # or None
+        ResponseFormat response        # or None: the item has no such format
+        StreamFormat stream            # or None
+        bytes _chunk                   # rendered, or None until asked
+        dict _responses                # (HeldResponse, minor, keep_alive, head_only) -> bytes
+
+    # The frame of a stream variant with action SEND. Never None; empty content gives empty bytes.
+    cdef bytes stream_frame(self, Variant v)
+    # The whole response for a session whose hold was given `held` (GRIP.md 2.6.1).
+    cdef bytes response_frame(self, HeldResponse held, int minor, bint keep_alive, bint head_only)
+
+# What a response hold is given when its time is over.
+cdef bytes held_frame(HeldResponse held, int minor, bint keep_alive, bint head_only)

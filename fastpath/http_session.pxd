@@ -1,0 +1,54 @@
+# An HTTP/1.1 client (floor 3): reads requests, asks control, holds. The bytes of a request are
+# understood in http_reader; answers are given by http_answer.
+
+from libc.stdint cimport uint32_t, uint64_t
+from fastpath.frame cimport HeldResponse
+from fastpath.http_answer cimport HttpAnswer
+from fastpath.http_reader cimport HttpReader, Request
+from fastpath.outcome cimport Outcome
+from fastpath.variants cimport Variant
+
+cdef class KeepAlive:
+    # What an idle stream is sent, and when. Equal ones are shared.
+    cdef:
+        readonly bytes content
+        readonly bytes chunk
+        readonly uint32_t interval_ms
+        readonly bint idle             # a message puts it off
+
+cdef class HttpSession(HttpAnswer):
+    cdef:
+        # -- the request in hand
+        HttpReader _reader             # None while a hold rests
+        Request _request               # None when there is none, and while a hold rests
+        bytes _head                    # of it, as OPENED carries it; None when it cannot be asked again
+        bytes _body                    # of it, whole, while a response is held
+        bytes _kept                    # what the client sent during a hold, or None
+        uint32_t _credit               # body bytes that may still be reported
+        bint _head_begun               # bytes of a head have come, and head_timeout runs
+        # -- the hold
+        HeldResponse _held
+        KeepAlive _keep_alive
+
+    cdef bint _leaving(self) noexcept
+    # -- reading
+    cdef Outcome _read(self, Py_ssize_t count) except Outcome.FAIL
+    cdef HttpReader _open_reader(self)
+    cdef Outcome _expect_head(self) except Outcome.FAIL
+    cdef Outcome _act(self) except Outcome.FAIL
+    cdef Outcome _ask(self) except Outcome.FAIL
+    cdef Outcome _report_body(self) except Outcome.FAIL
+    cdef bytes _take_body(self)
+    cdef Outcome _pace(self) except Outcome.FAIL
+    cdef Outcome _next(self) except Outcome.FAIL
+    cdef Outcome _read_kept(self) except Outcome.FAIL
+    # -- holding
+    cdef Outcome _hold_response(self, tuple order, HeldResponse response) except Outcome.FAIL
+    cdef Outcome _hold_stream(
+        self, tuple order, HeldResponse response, KeepAlive keep_alive, bint answered
+    ) except Outcome.FAIL
+    cdef Outcome _hold_channels(self, list channels, Variant v) except Outcome.FAIL
+    cdef Outcome _rest(self) except Outcome.FAIL
+    cdef Outcome _let_go(self) except Outcome.FAIL
+    cdef Outcome _answer_held(self, bytes frame) except Outcome.FAIL
+    cdef Outcome _send_keep_alive(self, uint64_t now) except Outcome.FAIL

@@ -1,0 +1,505 @@
+"""An HTTP/1.1 client (floor 3): reads requests, asks control, holds.
+
+One request is in hand at a time; those behind it wait in the reader. Answers are the business of
+http_answer. A resting hold has no parser, no timer and no task: it is this object, its row, its
+place on the wheel and its rows in the table.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+
+from fastpath.frame cimport HeldResponse, Message, held_frame
+from fastpath.http_answer cimport HttpAnswer, HttpState
+from fastpath.http_reader cimport HttpReader, Request
+from fastpath.http_wire cimport LAST_CHUNK, chunk
+from fastpath.limits cimport LINK_WINDOW, PIPELINE_MAX, SCRATCH_SIZE
+from fastpath.link_wire cimport opened_head
+from fastpath.outcome cimport Outcome
+from fastpath.reasons cimport Reason
+from fastpath.session cimport Roster, Row, RowFlag, now_ms
+from fastpath.tally cimport Counter
+from fastpath.variants cimport Mode, Variant
+
+cdef extern from "peer.h" nogil:
+    int peer_name(int fd, char* out)
+
+cdef enum:
+    KIND_HTTP = 0              # OPENED's kind
+    PEER_NAME_SIZE = 64        # INET6_ADDRSTRLEN is 46
+
+cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# The one read buffer of the worker: uvloop asks for it just before a read and reports just after.
+cdef object SCRATCH = memoryview(bytearray(SCRATCH_SIZE))
+
+
+@cython.final
+cdef class KeepAlive:
+    """What an idle stream is sent, and when (GRIP.md 1.7)."""
+
+    def __init__(self, bytes content, uint32_t interval_ms, bint idle):
+        self.content = content
+        self.chunk = chunk(content)
+        self.interval_ms = interval_ms
+        self.idle = idle
+
+
+@cython.final
+cdef class HttpSession(HttpAnswer):
+    """The data plane's end of one HTTP client connection; uvloop calls it as its protocol."""
+
+    def __init__(self, Roster roster):
+        self._roster = roster
+        self._state = HttpState.GONE           # until the transport is there
+        self._minor = 1                        # until a head says otherwise
+
+    # -- the loop calls ---------------------------------------------------------------------------
+
+    def connection_made(self, transport):
+        cdef Roster roster = self._roster
+        self._transport = transport
+        if roster.live_count >= roster.limits.client_max or roster.draining:
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=0)   # resume_writing then means: nothing is left
+        roster.join(self, transport.get_extra_info("socket").fileno())
+        roster.tally.add(Counter.ACCEPTED, 1)
+        self.set_state(HttpState.READING)
+        roster.arm(self.slot, now_ms() + roster.limits.idle_timeout_ms)
+
+    def get_buffer(self, sizehint):
+        return SCRATCH
+
+    def buffer_updated(self, Py_ssize_t count):
+        try:
+            self._read(count)
+        except Exception as wrong:             # ours, never the client's: the one place for it
+            self._roster.failed(self, "read_failed", wrong)
+
+    def eof_received(self):
+        # A client that only closed its sending side gets the answer it waits for, and no hold.
+        if self._state == HttpState.GONE:
+            return False
+        self._keeps = False
+        self._eof = True
+        if self._state == HttpState.ASKED:
+            return True
+        if self._leaving() and self._state == HttpState.READING:
+            self.set_state(HttpState.DRAINING)
+            self.close_when_drained()
+            return True
+        if self._leaving() and self._state == HttpState.DRAINING:
+            return True
+        self.end(Reason.PEER_CLOSED)
+        return False
+
+    def connection_lost(self, exc):
+        if self._state != HttpState.GONE:
+            self.end(Reason.PEER_RESET if exc is not None else Reason.PEER_CLOSED)
+        if self.ref:
+            self._roster.leave(self)
+        self._transport = None
+
+    def pause_writing(self):
+        """The row is marked BLOCKED by whoever wrote."""
+
+    def resume_writing(self):
+        if self._state == HttpState.GONE:
+            return
+        self._roster.resume(self.slot)
+        self.rearm()
+
+    cdef bint _leaving(self) noexcept:
+        # Something that was said to the client has not reached the kernel.
+        cdef Row* row = &self._roster.rows[self.slot]
+        return row.count > 0 or row.flags & RowFlag.BLOCKED
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    cdef Outcome _read(self, Py_ssize_t count) except Outcome.FAIL:
+        self._roster.tally.add(Counter.BYTES_IN, count)
+        if self._state == HttpState.HELD_RESPONSE or self._state == HttpState.HELD_STREAM:
+            self._kept = (self._kept or b"") + bytes(SCRATCH[:count])
+            if <uint64_t> len(self._kept) > self._roster.limits.head_bytes_max:
+                return self.end(Reason.BAD_REQUEST)
+            return Outcome.DONE
+        if self._state == HttpState.DRAINING or self._state == HttpState.GONE:
+            return Outcome.DONE
+        self._open_reader().read(SCRATCH[:count])
+        return self._act()
+
+    cdef HttpReader _open_reader(self):
+        if self._reader is None:
+            self._reader = HttpReader(
+                self._roster.limits.head_bytes_max, self._roster.limits.request_body_max_bytes
+            )
+        return self._reader
+
+    cdef Outcome _act(self) except Outcome.FAIL:
+        # What the reader's notes ask for.
+        cdef Request r = self._request
+        if self._state == HttpState.READING:
+            if self._reader.requests:
+                # A client that does not take its answers is not asked for any more of them.
+                if not self._roster.rows[self.slot].flags & RowFlag.BLOCKED:
+                    self._ask()
+            elif self._reader.in_head():
+                self._expect_head()
+        elif r is not None and r.fault:
+            if self._state == HttpState.ASKED:
+                self._roster.upstream.lost(self, r.fault)
+                return self.refuse(r.fault, r.fault_text)
+            return self.end(r.fault)
+        elif r is not None and not self._body_reported:
+            self._report_body()
+        return self._pace()
+
+    cdef Outcome _expect_head(self) except Outcome.FAIL:
+        # From its first byte a head has head_timeout; more bytes do not prolong it.
+        if not self._head_begun:
+            self._head_begun = True
+            self._roster.arm(self.slot, now_ms() + self._roster.limits.head_timeout_ms)
+        return Outcome.DONE
+
+    cdef Outcome _ask(self) except Outcome.FAIL:
+        cdef Request r = self._reader.requests.pop(0)
+        cdef bytes body
+        cdef char name[PEER_NAME_SIZE]
+        self._head_begun = False
+        self._roster.wheel.disarm(self.slot)
+        self._minor = r.minor
+        self._head_only = r.method == b"HEAD"
+        self._keeps = r.keep_alive and not self._roster.draining
+        self._chunked = False
+        if r.fault:
+            self.set_state(HttpState.ASKED)
+            return self.refuse(r.fault, r.fault_text)
+        self._request = r
+        self._body = None
+        self._head = opened_head(
+            KIND_HTTP, r.minor, False,
+            PyBytes_FromStringAndSize(name, peer_name(self._roster.rows[self.slot].fd, name)),
+            r.method, r.target, r.headers,
+        )
+        self._credit = LINK_WINDOW
+        body = self._take_body()
+        self._body_reported = r.complete and not r.body
+        self._roster.tally.add(Counter.REQUESTS, 1)
+        self.set_state(HttpState.ASKED)
+        if not self._roster.upstream.opened(
+            self, self._head, False, r.length, [], body, not self._body_reported
+        ):
+            return self.refuse(Reason.LINK_LOST, None)
+        if r.expects_continue and r.minor and not r.complete and r.body_bytes == 0:
+            self._roster.queue(self.slot, CONTINUE)
+        return self.rearm()
+
+    cdef Outcome _report_body(self) except Outcome.FAIL:
+        cdef Request r = self._request
+        cdef bytes body
+        if self._credit == 0 or not (r.body or r.complete):
+            return Outcome.DONE
+        body = self._take_body()
+        self._body_reported = r.complete and not r.body
+        self._roster.upstream.received(self, body, not self._body_reported)
+        return self.rearm()
+
+    cdef bytes _take_body(self):
+        # As much of the request's body as there is credit for.
+        cdef Request r = self._request
+        cdef bytes body, rest
+        if not r.body:
+            return b""
+        body = <bytes> r.body[0] if len(r.body) == 1 else b"".join(r.body)
+        if PyBytes_GET_SIZE(body) <= <Py_ssize_t> self._credit:
+            r.body = []
+        else:
+            rest = body[self._credit:]
+            body = body[:self._credit]
+            r.body = [rest]
+        self._credit -= <uint32_t> PyBytes_GET_SIZE(body)
+        return body
+
+    cdef Outcome _pace(self) except Outcome.FAIL:
+        # Read from the client only what has somewhere to go. With a request in hand whose body
+        # is whole, a few more may be read ahead: reading is also how the client's end is seen.
+        cdef bint stop = False
+        if self._eof or self._state == HttpState.GONE or self._state == HttpState.DRAINING:
+            return Outcome.DONE
+        if self._reader is not None:
+            stop = len(self._reader.requests) >= PIPELINE_MAX or (
+                self._request is not None and len(self._request.body) > 0
+            )
+            if not stop and self._reader.requests:
+                stop = not (<Request> self._reader.requests[len(self._reader.requests) - 1]).complete
+        if stop != self._paused:
+            self._paused = stop
+            if stop:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+        return Outcome.DONE
+
+    # -- between two requests ---------------------------------------------------------------------
+
+    cdef Outcome settle(self) except Outcome.FAIL:
+        # The answer is complete as far as we are concerned.
+        self._owed = 0
+        self._held = None
+        self._keep_alive = None
+        self._head = None
+        self._body = None
+        if not (self._keeps and self._body_reported):
+            self.set_state(HttpState.DRAINING)
+            return self.close_when_drained()
+        self._request = None
+        self.set_state(HttpState.READING)
+        return self._next()
+
+    cdef Outcome _next(self) except Outcome.FAIL:
+        if self._roster.draining:
+            self.set_state(HttpState.DRAINING)
+            return self.close_when_drained()
+        self._read_kept()
+        self.rearm()
+        return self._act() if self._reader is not None else Outcome.DONE
+
+    cdef Outcome _read_kept(self) except Outcome.FAIL:
+        # What came during the hold.
+        cdef bytes kept = self._kept
+        if kept is not None:
+            self._kept = None
+            self._open_reader().read(kept)
+        return Outcome.DONE
+
+    cdef Outcome drained(self) except Outcome.FAIL:
+        if self._state == HttpState.READING and self._reader is not None:
+            return self._act()                 # it takes its answers again
+        return HttpAnswer.drained(self)
+
+    cdef bint unread(self) noexcept:
+        return self._reason != 0 or not self._body_reported or (
+            self._reader is not None and not self._reader.at_rest()
+        )
+
+    # -- holding ----------------------------------------------------------------------------------
+
+    cdef Outcome hold(self, tuple order, object response, object keep_alive) except Outcome.FAIL:
+        cdef bint answered = order[6]
+        cdef bint response_mode = order[0] == Mode.MODE_RESPONSE
+        if self._state != (HttpState.ANSWERING if answered else HttpState.ASKED):
+            return self.end(Reason.ORDER_REFUSED)
+        if answered and (response_mode or (self._sized and not self._head_only)):
+            return self.end(Reason.ORDER_REFUSED)      # nothing can follow a body of known size
+        if self._eof:
+            return self.end(Reason.PEER_CLOSED)
+        if not self._body_reported:
+            self._keeps = False                # as in respond: the rest of the request is not read
+        if response_mode:
+            return self._hold_response(order, response)
+        return self._hold_stream(order, response, keep_alive, answered)
+
+    cdef Outcome _hold_response(self, tuple order, HeldResponse response) except Outcome.FAIL:
+        self._held = response
+        self._body = order[11]
+        self._hold_channels(order[5], Variant.RESPONSE)
+        self.set_state(HttpState.HELD_RESPONSE)
+        self._rest()
+        return self._roster.arm(self.slot, now_ms() + <uint64_t> order[1])
+
+    cdef Outcome _hold_stream(
+        self, tuple order, HeldResponse response, KeepAlive keep_alive, bint answered
+    ) except Outcome.FAIL:
+        if not answered:
+            self.begin(response.status, response.reason, response.headers, -1, response.body)
+        if self._head_only:                    # HEAD: a stream of nothing
+            if not answered:
+                self.set_state(HttpState.ANSWERING)
+            return self.settle()
+        self._owed = 0
+        self._head = None
+        self._keep_alive = keep_alive
+        self._hold_channels(
+            order[5], Variant.STREAM_CHUNKED if self._chunked else Variant.STREAM_PLAIN
+        )
+        self.set_state(HttpState.HELD_STREAM)
+        self._roster.rows[self.slot].sent_ms = now_ms()
+        self._rest()
+        return self.rearm()
+
+    cdef Outcome _hold_channels(self, list channels, Variant v) except Outcome.FAIL:
+        cdef bytes channel
+        for channel, prev_id in channels:
+            self._roster.table.hold(channel, v, self.slot, prev_id)
+        return Outcome.DONE
+
+    cdef Outcome _rest(self) except Outcome.FAIL:
+        # A hold keeps neither parser nor request; requests that came behind it stay in the reader.
+        self._request = None
+        if self._reader is not None and self._reader.at_rest():
+            self._reader = None
+        return Outcome.DONE
+
+    cdef Outcome _let_go(self) except Outcome.FAIL:
+        cdef list freed = []
+        self._roster.table.release(self.slot, freed)
+        if freed:
+            self._roster.upstream.freed(freed)
+        return Outcome.DONE
+
+    cdef Outcome answer(self, Message m) except Outcome.FAIL:
+        if self._state != HttpState.HELD_RESPONSE:
+            return Outcome.DONE                # another channel's message came first in this turn
+        self._roster.tally.add(Counter.DELIVERED_RESPONSE, 1)
+        return self._answer_held(
+            m.response_frame(self._held, self._minor, self._keeps, self._head_only)
+        )
+
+    cdef Outcome _answer_held(self, bytes frame) except Outcome.FAIL:
+        self._let_go()
+        self._roster.wheel.disarm(self.slot)
+        self._roster.queue(self.slot, frame)
+        return self.settle()
+
+    cdef Outcome finish_stream(self, int reason) except Outcome.FAIL:
+        if self._state != HttpState.HELD_STREAM:
+            return Outcome.DONE
+        self._let_go()
+        if self._chunked:
+            self._roster.queue(self.slot, LAST_CHUNK)
+        return self.settle()
+
+    cdef Outcome ask_again(self) except Outcome.FAIL:
+        cdef list lasts
+        cdef bytes body = self._body
+        if self._state == HttpState.HELD_STREAM:
+            return self.finish_stream(Reason.NONE)
+        if self._state != HttpState.HELD_RESPONSE:
+            return Outcome.DONE
+        lasts = self._roster.table.lasts(self.slot)
+        self._let_go()
+        self._roster.wheel.disarm(self.slot)
+        self._held = None
+        self._body = None
+        self._roster.tally.add(Counter.ASKED_AGAIN, 1)
+        self.set_state(HttpState.ASKED)
+        self._read_kept()                      # before what comes from now on
+        if not self._roster.upstream.opened(self, self._head, True, len(body), lasts, body, False):
+            return self.refuse(Reason.LINK_LOST, None)
+        return Outcome.DONE
+
+    # -- deadlines --------------------------------------------------------------------------------
+
+    cdef Outcome due(self, uint64_t now) except Outcome.FAIL:
+        if self._roster.rows[self.slot].flags & RowFlag.BLOCKED:
+            self._roster.tally.add(Counter.ENDED_SLOW, 1)
+            return self.end(Reason.SLOW)
+        if self._state == HttpState.READING:
+            if self._head_begun:
+                self._head_only = False
+                self.set_state(HttpState.ASKED)
+                return self.refuse(Reason.HEAD_TIMEOUT, None)
+            return self.end(Reason.IDLE)
+        if self._state == HttpState.ASKED:     # the rest of the body does not come
+            self._roster.upstream.lost(self, Reason.HEAD_TIMEOUT)
+            return self.refuse(Reason.HEAD_TIMEOUT, None)
+        if self._state == HttpState.HELD_RESPONSE:
+            return self._answer_held(
+                held_frame(self._held, self._minor, self._keeps, self._head_only)
+            )
+        if self._state == HttpState.HELD_STREAM:
+            return self._send_keep_alive(now)
+        return self.end(self._reason)
+
+    cdef Outcome _send_keep_alive(self, uint64_t now) except Outcome.FAIL:
+        cdef KeepAlive keep_alive = self._keep_alive
+        cdef uint64_t quiet_since = self._roster.rows[self.slot].sent_ms
+        if keep_alive.idle and quiet_since + keep_alive.interval_ms > now:
+            return self._roster.arm(self.slot, quiet_since + keep_alive.interval_ms)
+        self._roster.tally.add(Counter.KEEP_ALIVES, 1)
+        self._roster.rows[self.slot].sent_ms = now
+        self._roster.queue(self.slot, keep_alive.chunk if self._chunked else keep_alive.content)
+        return self._roster.arm(self.slot, now + keep_alive.interval_ms)
+
+    cdef Outcome blocked(self) except Outcome.FAIL:
+        # The client takes nothing: from now on its deadline is that of a stalled client.
+        if self._state == HttpState.HELD_RESPONSE:
+            return Outcome.DONE                # nothing but earlier answers can be waiting
+        self._roster.rows[self.slot].flags |= RowFlag.TELL
+        return self._roster.arm(self.slot, now_ms() + self._roster.limits.stall_timeout_ms)
+
+    cdef Outcome rearm(self) except Outcome.FAIL:
+        # The deadline that belongs to the state, counted from now.
+        cdef uint64_t after = 0
+        if self._roster.rows[self.slot].flags & RowFlag.BLOCKED:
+            after = self._roster.limits.stall_timeout_ms       # see blocked()
+        elif self._state == HttpState.READING and self._head_begun:
+            after = self._roster.limits.head_timeout_ms
+        elif self._state == HttpState.READING:
+            after = self._roster.limits.idle_timeout_ms
+        elif self._state == HttpState.ASKED:
+            after = 0 if self._body_reported or self._credit == 0 else self._roster.limits.idle_timeout_ms
+        elif self._state == HttpState.HELD_STREAM:
+            after = self._keep_alive.interval_ms if self._keep_alive is not None else 0
+        elif self._state == HttpState.DRAINING:
+            after = self._roster.limits.stall_timeout_ms
+        elif self._state == HttpState.HELD_RESPONSE:
+            return Outcome.DONE
+        if after:
+            return self._roster.arm(self.slot, now_ms() + after)
+        return self._roster.wheel.disarm(self.slot)
+
+    # -- orders, and the end ----------------------------------------------------------------------
+
+    cdef Outcome grant(self, uint32_t count) except Outcome.FAIL:
+        if self._request is None or self._body_reported:
+            return Outcome.DONE
+        self._credit += count
+        self._report_body()
+        self.rearm()                           # there is credit again: the body has a deadline
+        return self._pace()
+
+    cdef Outcome close(self, int reason) except Outcome.FAIL:
+        if self._state == HttpState.ANSWERING:
+            return self.cut_short(reason)
+        if self._state == HttpState.HELD_STREAM:
+            return self.finish_stream(reason)
+        return self.end(reason)
+
+    cdef Outcome link_lost(self) except Outcome.FAIL:
+        if self._state == HttpState.ASKED:
+            return self.refuse(Reason.LINK_LOST, None)
+        if self._state == HttpState.ANSWERING:
+            return self.cut_short(Reason.LINK_LOST)
+        return Outcome.DONE
+
+    cdef Outcome drain(self) except Outcome.FAIL:
+        # Ordinary requests are finished; holds end as they would by their own time.
+        self._keeps = False
+        if self._state == HttpState.HELD_STREAM:
+            return self.finish_stream(Reason.DRAINING)
+        if self._state == HttpState.HELD_RESPONSE:
+            return self._answer_held(held_frame(self._held, self._minor, False, self._head_only))
+        if self._state == HttpState.READING and not self._head_begun:
+            if not self._leaving():
+                return self.end(Reason.DRAINING)
+            self.set_state(HttpState.DRAINING)
+            return self.close_when_drained()
+        return Outcome.DONE
+
+    cdef Outcome end(self, int reason) except Outcome.FAIL:
+        cdef int was = self._state
+        if was == HttpState.GONE:
+            return Outcome.DONE
+        self.set_state(HttpState.GONE)
+        self._reason = reason
+        self._roster.drop_frames(self.slot)
+        self._roster.rows[self.slot].fd = -1
+        self._roster.wheel.disarm(self.slot)
+        self._let_go()
+        self._reader = None
+        self._request = None
+        if was == HttpState.ASKED or was == HttpState.ANSWERING:
+            self._roster.upstream.lost(self, reason)
+        self._transport.abort()
+        return Outcome.DONE

@@ -1,0 +1,313 @@
+"""The worker's end of the link (floor 4): an asyncio protocol that reads orders and writes reports.
+
+It turns packets into verbs of sessions and of the fan-out, and, as their Upstream, what sessions
+say into packets. Reports of one turn leave in one write. It never reads a client's bytes; when
+the link is lost, holds stay as they are.
+"""
+
+import json
+import os
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from fastpath cimport link_wire
+from fastpath.fanout cimport Fanout
+from fastpath.frame cimport HeldResponse, Message, ResponseFormat, StreamFormat
+from fastpath.http_session cimport KeepAlive
+from fastpath.limits cimport LINK_HEADER_SIZE
+from fastpath.link_wire cimport FLAG_MORE, LinkStep, Order, Packet, Report, link_read
+from fastpath.outcome cimport Outcome
+from fastpath.reasons cimport Reason
+from fastpath.session cimport Roster, Session, Upstream
+from fastpath.tally cimport Counter
+from fastpath.view cimport View
+
+cdef enum:
+    INTERN_MAX = 1024          # distinct hold responses, and keep-alives, remembered for sharing
+    INTERN_BODY_MAX = 4096     # bytes; a bigger body is worth no lookup
+    MODE_IDLE = 1              # HOLD's keep-alive mode
+
+
+cdef class Link(Upstream):
+    """One worker's link; reused over reconnects."""
+
+    cdef:
+        # -- neighbours
+        Roster _roster
+        Fanout _fanout
+        object _loop
+        object _on_welcome             # called with the settings once control has greeted
+        object _on_lost                # called when a link that was up or coming up has ended
+        object _on_drain
+        uint32_t _worker
+        # -- the connection
+        object _transport              # None: no link
+        bint _greeted                  # WELCOME has come
+        dict _tally                    # as last reported on this link
+        bint _resumed                  # this worker has been greeted before
+        bytearray _tail                # the unfinished packet
+        uint64_t _orders               # read since WELCOME, which is the first
+        # -- outgoing
+        list _reports                  # of this turn
+        # -- shared by holds
+        dict _responses                # what makes a response -> HeldResponse
+        dict _keep_alives
+
+    def __init__(self, Roster roster, Fanout fanout, loop, uint32_t worker, *, on_welcome, on_lost,
+                 on_drain):
+        self._roster = roster
+        self._fanout = fanout
+        self._loop = loop
+        self._worker = worker
+        self._on_welcome = on_welcome
+        self._on_lost = on_lost
+        self._on_drain = on_drain
+        self._tail = bytearray()
+        self._reports = []
+        self._responses = {}
+        self._keep_alives = {}
+
+    # -- the loop calls ---------------------------------------------------------------------------
+
+    def connection_made(self, transport):
+        self._transport = transport
+        self._greeted = False
+        self._orders = 0
+        self._tally = None
+        self._tail.clear()
+        self._reports.clear()
+        self._report(link_wire.write_hello(os.getpid(), self._worker, self._resumed))
+
+    def data_received(self, bytes arrived):
+        cdef Py_ssize_t taken
+        if self._tail:
+            self._tail += arrived
+            arrived = bytes(self._tail) if self._complete() else None
+            if arrived is None:
+                return
+            self._tail.clear()
+        taken = self._take(arrived)
+        if taken < len(arrived):
+            self._tail += memoryview(arrived)[taken:]
+
+    def eof_received(self):
+        return False
+
+    def connection_lost(self, exc):
+        cdef Session s
+        self._transport = None
+        self._greeted = False
+        self._reports.clear()
+        for s in self._roster.sessions():
+            s.link_lost()
+        self._on_lost()
+
+    def pause_writing(self):
+        """Credit bounds what sessions report; there is nothing else to hold back."""
+
+    def resume_writing(self):
+        """See pause_writing."""
+
+    # -- orders -----------------------------------------------------------------------------------
+
+    cdef bint _complete(self):
+        # Whether the tail can be taken by now: a whole packet, or a bad header. Reads the header
+        # only, so that a large packet in many pieces is not copied again for each.
+        cdef View v
+        cdef Packet p
+        v.at = <const uint8_t*> PyByteArray_AS_STRING(self._tail)
+        v.left = len(self._tail)
+        return link_read(&p, &v) != LinkStep.LINK_MORE
+
+    cdef Py_ssize_t _take(self, bytes arrived) except -1:
+        # Act on every complete packet; the number of bytes they took.
+        cdef View v
+        cdef Packet p
+        cdef LinkStep step
+        cdef const uint8_t* begin = <const uint8_t*> <const char*> arrived
+        v.at = begin
+        v.left = len(arrived)
+        while True:
+            step = link_read(&p, &v)
+            if step == LinkStep.LINK_MORE:
+                return v.at - begin
+            if step == LinkStep.LINK_BAD:
+                self._malformed(bytes(v.at[:min(v.left, LINK_HEADER_SIZE)]), "header")
+                return len(arrived)
+            self._orders += 1
+            try:
+                self._obey(&p)
+            except ValueError as wrong:
+                self._malformed(bytes((p.payload.at - LINK_HEADER_SIZE)[:LINK_HEADER_SIZE]), wrong)
+                return len(arrived)
+
+    cdef Outcome _malformed(self, bytes first, object why) except Outcome.FAIL:
+        self._roster.report("malformed_order", 0, f"{why}: {first.hex()}")
+        if self._transport is not None:
+            self._transport.abort()
+        return Outcome.DONE
+
+    cdef Outcome _obey(self, Packet* p) except Outcome.FAIL:
+        cdef Session s
+        if p.op == Order.PUBLISH:
+            return self._publish(link_wire.read_publish(p.payload))
+        if p.ref != 0:
+            s = self._roster.find(p.ref)
+            if s is None:
+                self._roster.tally.add(Counter.DROPPED_GHOST, 1)
+                return Outcome.DONE
+            return self._order(s, p)
+        if p.op == Order.WELCOME:
+            self._greeted = True
+            self._on_welcome(json.loads(link_wire.read_welcome(p.payload)))
+            if self._resumed:
+                for channel, modes in self._roster.table.channels():
+                    self._report(link_wire.write_held(channel, modes))
+            self._report(link_wire.write_bare(Report.SYNCED))
+            self._resumed = True
+        elif p.op == Order.DRAIN:
+            link_wire.read_bare(p.payload)
+            self._on_drain()
+        elif p.op == Order.PING:
+            link_wire.read_bare(p.payload)
+            self._report(link_wire.write_bare(Report.PONG))
+        else:
+            raise ValueError("order without a session")
+        return Outcome.DONE
+
+    cdef Outcome _order(self, Session s, Packet* p) except Outcome.FAIL:
+        cdef tuple order = self._decode(p)
+        cdef int state = s._state
+        cdef int reason = s._reason
+        try:
+            self._tell(s, p.op, order, p.flags & FLAG_MORE)
+        except Exception as wrong:             # ours: this session ends, the link goes on
+            return self._roster.failed(s, "order_failed", wrong)
+        if s._reason == Reason.ORDER_REFUSED and reason != Reason.ORDER_REFUSED:
+            self._roster.report("order refused", s.ref, f"op {p.op:02x} in state {state}")
+        return Outcome.DONE
+
+    cdef tuple _decode(self, Packet* p):
+        if p.op == Order.HOLD:
+            return link_wire.read_hold(p.payload)
+        if p.op == Order.RESPOND:
+            return link_wire.read_respond(p.payload)
+        if p.op == Order.SEND:
+            return link_wire.read_send(p.payload)
+        if p.op == Order.CLOSE:
+            return link_wire.read_close(p.payload)
+        if p.op == Order.GRANT:
+            return (link_wire.read_grant(p.payload),)
+        if p.op == Order.FINISH or p.op == Order.RELEASE:
+            link_wire.read_bare(p.payload)
+            return ()
+        if p.op == Order.ACCEPT:
+            return (link_wire.read_accept(p.payload),)
+        if p.op == Order.SUBSCRIBE or p.op == Order.UNSUBSCRIBE:
+            return (link_wire.read_channel(p.payload),)
+        raise ValueError("order of the worker itself, with a session")
+
+    cdef Outcome _tell(self, Session s, int op, tuple order, bint more) except Outcome.FAIL:
+        if op == Order.HOLD:
+            return s.hold(order, self._response(order), self._keep_alive(order))
+        if op == Order.RESPOND:
+            return s.respond(order, more)
+        if op == Order.SEND:
+            return s.send(order[1], more)
+        if op == Order.FINISH:
+            return s.send(b"", False)
+        if op == Order.GRANT:
+            return s.grant(order[0])
+        if op == Order.CLOSE:
+            return s.close(order[0])
+        if op == Order.RELEASE:
+            return s.ask_again()
+        return s.end(Reason.ORDER_REFUSED)     # of another kind of session
+
+    cdef Outcome _publish(self, tuple order) except Outcome.FAIL:
+        try:
+            return self._fanout.publish(self._message(order))
+        except Exception as wrong:             # ours: this item is lost, the link goes on
+            self._roster.report("publish failed", 0, wrong)
+        return Outcome.DONE
+
+    cdef Message _message(self, tuple order):
+        cdef Message m = Message(order[0], order[1], order[2])
+        cdef tuple format
+        for format in order[3]:
+            if format[0] == 1:
+                m.response = ResponseFormat(*format[1:])
+            elif format[0] == 2:
+                m.stream = StreamFormat(*format[1:])
+        return m
+
+    cdef HeldResponse _response(self, tuple order):
+        cdef tuple key
+        cdef HeldResponse response
+        if len(order[10]) > INTERN_BODY_MAX:
+            return HeldResponse(order[7], order[8], order[9], order[10])
+        key = (order[7], order[8], tuple(order[9]), order[10])
+        response = self._responses.get(key)
+        if response is None:
+            if len(self._responses) >= INTERN_MAX:
+                self._responses.clear()
+            response = self._responses[key] = HeldResponse(order[7], order[8], order[9], order[10])
+        return response
+
+    cdef KeepAlive _keep_alive(self, tuple order):
+        cdef tuple key
+        cdef KeepAlive keep_alive
+        if order[2] == 0:
+            return None
+        key = order[2:5]
+        keep_alive = self._keep_alives.get(key)
+        if keep_alive is None:
+            if len(self._keep_alives) >= INTERN_MAX:
+                self._keep_alives.clear()
+            keep_alive = self._keep_alives[key] = KeepAlive(order[4], order[3], order[2] == MODE_IDLE)
+        return keep_alive
+
+    # -- reports ----------------------------------------------------------------------------------
+
+    cdef Outcome _report(self, bytes packet) except Outcome.FAIL:
+        if self._transport is None:
+            return Outcome.DONE
+        if not self._reports:
+            self._loop.call_soon(self.write_reports)
+        self._reports.append(packet)
+        return Outcome.DONE
+
+    def write_reports(self):
+        """Send what was reported in this turn, in one write."""
+        if self._transport is not None and self._reports:
+            self._transport.write(b"".join(self._reports))
+        self._reports.clear()
+
+    def report_tally(self, dict counters):
+        """Send TALLY, unless control has these numbers already."""
+        if self._greeted and counters != self._tally:
+            self._tally = counters
+            self._report(link_wire.write_tally(json.dumps(counters).encode()))
+
+    cdef bint opened(
+        self, Session s, bytes head, bint again, int64_t length, list lasts, bytes body, bint more
+    ) except -1:
+        if not self._greeted:
+            return False
+        self._report(link_wire.write_opened(s.ref, head, again, length, lasts, body, more))
+        return True
+
+    cdef Outcome received(self, Session s, object body, bint more) except Outcome.FAIL:
+        return self._report(link_wire.write_received(s.ref, 0, body, more))
+
+    cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL:
+        return self._report(link_wire.write_granted(s.ref, count))
+
+    cdef Outcome lost(self, Session s, int reason) except Outcome.FAIL:
+        return self._report(link_wire.write_closed(s.ref, reason, 0, 0, 0))
+
+    cdef Outcome freed(self, list pairs) except Outcome.FAIL:
+        for channel, modes in pairs:
+            self._report(link_wire.write_freed(channel, modes, self._orders))
+        return Outcome.DONE

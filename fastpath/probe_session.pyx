@@ -1,0 +1,186 @@
+"""Test-only doors into floors 2 to 4: the reader, sessions, the fan-out. Production never imports it."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fastpath cimport link_wire, session as session_room
+from fastpath.fanout cimport Fanout
+from fastpath.frame cimport HeldResponse, Message, ResponseFormat, StreamFormat
+from fastpath.http_answer cimport HttpAnswer, allowed
+from fastpath.http_reader cimport HttpReader, Request
+from fastpath.http_session cimport HttpSession, KeepAlive
+from fastpath.limits cimport FASTPATH_DEBUG, LINK_WINDOW, PIPELINE_MAX, QUEUE_MAX
+from fastpath.outcome cimport Outcome
+from fastpath.session cimport Roster, RowFlag, Session, Upstream
+
+DEBUG = bool(FASTPATH_DEBUG)
+WINDOW = LINK_WINDOW
+PIPELINE = PIPELINE_MAX
+QUEUE = QUEUE_MAX
+STATES = ["READING", "ASKED", "ANSWERING", "HELD_RESPONSE", "HELD_STREAM", "DRAINING", "GONE"]
+
+
+cdef class RecordingUpstream(Upstream):
+    """Keeps what sessions say, as the packets that the link would write; `linked` False plays a
+    lost link."""
+
+    cdef readonly list packets
+    cdef public bint linked
+
+    def __init__(self):
+        self.packets = []
+        self.linked = True
+
+    cdef bint opened(
+        self, Session s, bytes head, bint again, int64_t length, list lasts, bytes body, bint more
+    ) except -1:
+        if self.linked:
+            self.packets.append(
+                link_wire.write_opened(s.ref, head, again, length, lasts, body, more)
+            )
+        return self.linked
+
+    cdef Outcome received(self, Session s, object body, bint more) except Outcome.FAIL:
+        self.packets.append(link_wire.write_received(s.ref, 0, body, more))
+        return Outcome.DONE
+
+    cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL:
+        self.packets.append(link_wire.write_granted(s.ref, count))
+        return Outcome.DONE
+
+    cdef Outcome lost(self, Session s, int reason) except Outcome.FAIL:
+        self.packets.append(link_wire.write_closed(s.ref, reason, 0, 0, 0))
+        return Outcome.DONE
+
+    cdef Outcome freed(self, list pairs) except Outcome.FAIL:
+        for channel, modes in pairs:
+            self.packets.append(link_wire.write_freed(channel, modes, 0))
+        return Outcome.DONE
+
+
+def set_clock(uint64_t at_ms):
+    """Stop every clock of the data plane at this time; 0 lets it run again."""
+    session_room.stopped_at_ms = at_ms
+
+
+def moves():
+    """Every pair (old, new) of states that the gate lets pass."""
+    names = range(len(STATES))
+    return {(STATES[old], STATES[new]) for old in names for new in names if allowed(old, new)}
+
+
+def state(HttpAnswer s):
+    return STATES[s._state]
+
+
+def reason(HttpAnswer s):
+    return s._reason
+
+
+def has_parser(HttpSession s):
+    return s._reader is not None
+
+
+def read_requests(HttpReader reader, bytes data):
+    """Feed bytes; the requests whose heads are complete by now (they stay in the reader)."""
+    reader.read(data)
+    return [as_dict(r) for r in reader.requests]
+
+
+cdef dict as_dict(Request r):
+    return {
+        "method": r.method, "target": r.target, "headers": r.headers, "minor": r.minor,
+        "keep_alive": r.keep_alive, "expects_continue": r.expects_continue,
+        "upgrades": r.upgrades, "length": r.length, "body": b"".join(r.body),
+        "complete": r.complete, "fault": r.fault, "fault_text": r.fault_text,
+    }
+
+
+def in_head(HttpReader reader):
+    return reader.in_head()
+
+
+def respond(Session s, *, status=200, reason=b"OK", headers=(), length=-1, body=b"", more=False):
+    s.respond((status, reason, list(headers), length, body), more)
+
+
+def send(Session s, bytes body, *, more=True):
+    s.send(body, more)
+
+
+def hold(Session s, *, mode, channels, timeout_ms=55_000, keep_alive=None, answered=False,
+         status=200, reason=b"OK", headers=(), body=b"", request_body=b""):
+    """keep_alive: (content, interval_ms, idle) or None; channels: [(channel, prev_id or None)]."""
+    order = (mode, timeout_ms, 0, 0, b"", list(channels), answered, status, reason, list(headers),
+             body, request_body)
+    s.hold(order, HeldResponse(status, reason, list(headers), body),
+           KeepAlive(*keep_alive) if keep_alive else None)
+
+
+def grant(Session s, uint32_t count):
+    s.grant(count)
+
+
+def close(Session s, int reason):
+    s.close(reason)
+
+
+def link_lost(Session s):
+    s.link_lost()
+
+
+def publish(Fanout fanout, bytes channel, *, id=None, prev_id=None, response=None, stream=None):
+    """response: (action, status, reason, headers, patch, body); stream: (action, content)."""
+    cdef Message m = Message(channel, id, prev_id)
+    if response is not None:
+        m.response = ResponseFormat(*response)
+    if stream is not None:
+        m.stream = StreamFormat(*stream)
+    fanout.publish(m)
+
+
+def release(Session s):
+    s.ask_again()
+
+
+def drain(Session s):
+    s.drain()
+
+
+def end(Session s, int reason):
+    s.end(reason)
+
+
+def queue(Session s, bytes frame):
+    s._roster.queue(s.slot, frame)
+
+
+def find(Roster roster, uint64_t ref):
+    return roster.find(ref)
+
+
+def set_walking(Roster roster, bint walking):
+    roster.table.walking = walking
+
+
+def is_blocked(Session s):
+    return bool(s._roster.rows[s.slot].flags & RowFlag.BLOCKED)
+
+
+def is_armed(Session s):
+    """Whether a deadline runs for this session."""
+    return s._roster.wheel.armed(s.slot)
+
+
+def waiting_count(Roster roster):
+    """Frames in all rows."""
+    cdef uint32_t slot
+    cdef uint64_t count = 0
+    for slot in range(roster._room):
+        count += roster.rows[slot].count
+    return count
+
+
+def check(Roster roster):
+    """The columns of the table and of the wheel agree with each other."""
+    roster.table.check()
+    roster.wheel.check()

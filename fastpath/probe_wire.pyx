@@ -1,0 +1,218 @@
+"""Python doors into the wires, for tests only: production never imports this.
+
+A door takes the payload of one order, or the values of one report, and bears the name of what is
+behind it.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from fastpath cimport http_wire, limits, link_wire
+from fastpath.link_wire cimport LinkStep, Order, Packet, Report
+from fastpath.reasons cimport Reason
+from fastpath.variants cimport Mode
+from fastpath.view cimport View
+
+
+cdef View view(bytes run):
+    cdef View v
+    v.at = <const unsigned char*> PyBytes_AS_STRING(run)
+    v.left = PyBytes_GET_SIZE(run)
+    return v
+
+
+# -- what both planes must agree on
+
+def reports():
+    return {
+        "HELLO": Report.HELLO,
+        "OPENED": Report.OPENED,
+        "RECEIVED": Report.RECEIVED,
+        "GRANTED": Report.GRANTED,
+        "HELD": Report.HELD,
+        "FREED": Report.FREED,
+        "CLOSED": Report.CLOSED,
+        "SYNCED": Report.SYNCED,
+        "TALLY": Report.TALLY,
+        "PONG": Report.PONG,
+    }
+
+
+def orders():
+    return {
+        "WELCOME": Order.WELCOME,
+        "RESPOND": Order.RESPOND,
+        "SEND": Order.SEND,
+        "FINISH": Order.FINISH,
+        "ACCEPT": Order.ACCEPT,
+        "HOLD": Order.HOLD,
+        "SUBSCRIBE": Order.SUBSCRIBE,
+        "UNSUBSCRIBE": Order.UNSUBSCRIBE,
+        "PUBLISH": Order.PUBLISH,
+        "CLOSE": Order.CLOSE,
+        "GRANT": Order.GRANT,
+        "RELEASE": Order.RELEASE,
+        "DRAIN": Order.DRAIN,
+        "PING": Order.PING,
+    }
+
+
+def modes():
+    return {"RESPONSE": Mode.MODE_RESPONSE, "STREAM": Mode.MODE_STREAM, "WS": Mode.MODE_WS}
+
+
+def reasons():
+    return {
+        "PEER_CLOSED": Reason.PEER_CLOSED,
+        "PEER_RESET": Reason.PEER_RESET,
+        "BAD_REQUEST": Reason.BAD_REQUEST,
+        "HEAD_TOO_BIG": Reason.HEAD_TOO_BIG,
+        "BODY_TOO_BIG": Reason.BODY_TOO_BIG,
+        "HEAD_TIMEOUT": Reason.HEAD_TIMEOUT,
+        "SLOW": Reason.SLOW,
+        "IDLE": Reason.IDLE,
+        "ORDERED": Reason.ORDERED,
+        "PUBLISHED_CLOSE": Reason.PUBLISHED_CLOSE,
+        "ORIGIN_FAILED": Reason.ORIGIN_FAILED,
+        "LINK_LOST": Reason.LINK_LOST,
+        "DRAINING": Reason.DRAINING,
+        "ORDER_REFUSED": Reason.ORDER_REFUSED,
+        "INTERNAL": Reason.INTERNAL,
+    }
+
+
+def link_limits():
+    return {
+        "LINK_VERSION": limits.LINK_VERSION,
+        "LINK_HEADER_SIZE": limits.LINK_HEADER_SIZE,
+        "LINK_PAYLOAD_MAX": limits.LINK_PAYLOAD_MAX,
+        "LINK_WINDOW": limits.LINK_WINDOW,
+        "FLAG_MORE": link_wire.FLAG_MORE,
+    }
+
+
+# -- orders
+
+def read_packets(bytes run not None):
+    """All packets of `run`: [(op, flags, ref, payload)], bytes taken, whether the next is bad."""
+    cdef View v = view(run)
+    cdef Packet p
+    cdef LinkStep step = link_wire.link_read(&p, &v)
+    packets = []
+    while step == LinkStep.LINK_PACKET:
+        packets.append((p.op, p.flags, p.ref, (<const char*> p.payload.at)[:p.payload.left]))
+        step = link_wire.link_read(&p, &v)
+    return packets, len(run) - v.left, step == LinkStep.LINK_BAD
+
+
+def read_welcome(bytes payload not None):
+    return link_wire.read_welcome(view(payload))
+
+
+def read_respond(bytes payload not None):
+    return link_wire.read_respond(view(payload))
+
+
+def read_send(bytes payload not None):
+    return link_wire.read_send(view(payload))
+
+
+def read_accept(bytes payload not None):
+    return link_wire.read_accept(view(payload))
+
+
+def read_hold(bytes payload not None):
+    return link_wire.read_hold(view(payload))
+
+
+def read_channel(bytes payload not None):
+    return link_wire.read_channel(view(payload))
+
+
+def read_publish(bytes payload not None):
+    return link_wire.read_publish(view(payload))
+
+
+def read_close(bytes payload not None):
+    return link_wire.read_close(view(payload))
+
+
+def read_grant(bytes payload not None):
+    return link_wire.read_grant(view(payload))
+
+
+def read_bare(bytes payload not None):
+    link_wire.read_bare(view(payload))
+
+
+# The reader of each order's payload.
+ORDER_READERS = {
+    Order.WELCOME: read_welcome,
+    Order.RESPOND: read_respond,
+    Order.SEND: read_send,
+    Order.FINISH: read_bare,
+    Order.ACCEPT: read_accept,
+    Order.HOLD: read_hold,
+    Order.SUBSCRIBE: read_channel,
+    Order.UNSUBSCRIBE: read_channel,
+    Order.PUBLISH: read_publish,
+    Order.CLOSE: read_close,
+    Order.GRANT: read_grant,
+    Order.RELEASE: read_bare,
+    Order.DRAIN: read_bare,
+    Order.PING: read_bare,
+}
+
+
+# -- reports
+
+def write_hello(pid, worker, resumed):
+    return link_wire.write_hello(pid, worker, resumed)
+
+
+def write_opened(
+    ref, *, again, length, lasts, body, more, kind, minor, tls, peer, method, target, headers
+):
+    head = link_wire.opened_head(kind, minor, tls, peer, method, target, headers)
+    return link_wire.write_opened(ref, head, again, length, lasts, body, more)
+
+
+def write_received(ref, kind, body, more):
+    return link_wire.write_received(ref, kind, body, more)
+
+
+def write_granted(ref, count):
+    return link_wire.write_granted(ref, count)
+
+
+def write_held(channel, modes):
+    return link_wire.write_held(channel, modes)
+
+
+def write_freed(channel, modes, orders):
+    return link_wire.write_freed(channel, modes, orders)
+
+
+def write_closed(ref, reason, code, bytes_in, bytes_out):
+    return link_wire.write_closed(ref, reason, code, bytes_in, bytes_out)
+
+
+def write_tally(json):
+    return link_wire.write_tally(json)
+
+
+def write_bare(op):
+    return link_wire.write_bare(op)
+
+
+# -- HTTP
+
+def head(minor, status, reason, headers, framing):
+    return http_wire.head(minor, status, reason, headers, framing)
+
+
+def chunk(content):
+    return http_wire.chunk(content)
+
+
+def last_chunk():
+    return http_wire.LAST_CHUNK

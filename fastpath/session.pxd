@@ -1,0 +1,137 @@
+# The data plane's end of one client connection (floor 3), and the roster of them all. It knows
+# what every kind of session has in common: identity, outgoing frames, an end. It never parses a
+# byte of a client, never walks a spool, and never decides what a hold means.
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from fastpath.frame cimport Message
+from fastpath.outcome cimport Outcome
+from fastpath.table cimport HoldTable
+from fastpath.tally cimport Tally
+from fastpath.wheel cimport Wheel
+
+cdef extern from "clock.h" nogil:
+    uint64_t monotonic_ms()
+
+cdef uint64_t stopped_at_ms    # written by probe_session only: the time in a test; 0: the clock runs
+
+cdef inline uint64_t now_ms() noexcept nogil:
+    return stopped_at_ms if stopped_at_ms else monotonic_ms()
+
+cdef enum RowFlag:
+    DIRTY = 1                  # on the flush list
+    BLOCKED = 2                # the kernel refused bytes; the transport keeps them until it resumes
+    TELL = 4                   # the session wants drained() once nothing is left
+
+cdef struct Row:               # what leaves, one a slot; the only part of a session that fan-out touches
+    PyObject* first            # owned; the frame that leaves next, or NULL
+    PyObject** rest            # owned; the frames behind it
+    uint64_t sent_ms           # when something was last queued, for idle keep-alives
+    uint32_t count
+    uint32_t room
+    int fd                     # borrowed from the transport; -1: nothing may be sent any more
+    uint8_t flags
+
+cdef class Upstream:
+    # What a session says upwards; the link supplies it, tests supply a recorder. `head` is what
+    # link_wire.opened_head made of the request. False: nobody is there to ask.
+    cdef bint opened(
+        self, Session s, bytes head, bint again, int64_t length, list lasts, bytes body, bint more
+    ) except -1
+    cdef Outcome received(self, Session s, object body, bint more) except Outcome.FAIL
+    cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL
+    cdef Outcome lost(self, Session s, int reason) except Outcome.FAIL
+    cdef Outcome freed(self, list pairs) except Outcome.FAIL
+
+cdef class Limits:
+    # The settings of the worker, from WELCOME (control/config.py has bounds, units and reasons).
+    cdef readonly:
+        uint64_t head_bytes_max
+        uint64_t head_timeout_ms
+        uint64_t idle_timeout_ms
+        uint64_t stall_timeout_ms
+        uint64_t request_body_max_bytes    # 0: no limit
+        uint32_t client_max
+        dict reasons                       # reason -> (status, phrase, text)
+
+cdef class Roster:
+    cdef:
+        # -- slots and generations
+        list _sessions                     # slot -> Session or None
+        Row* rows                          # owned; [slot]
+        uint32_t* _generations             # owned; [slot]
+        uint32_t _room
+        list _free                         # slots nobody has
+        readonly uint32_t live_count
+        # -- the flush list
+        uint32_t* _dirty                   # owned; slots, some perhaps twice or gone by now
+        uint32_t _dirty_count
+        uint32_t _dirty_room
+        bint _flush_due                    # a flush is scheduled
+        list _doomed                       # sessions whose socket failed in a flush
+        # -- what all sessions share
+        readonly HoldTable table
+        readonly Wheel wheel
+        readonly Tally tally
+        readonly Limits limits
+        public Upstream upstream
+        public bint draining
+        public object report               # called with (event, ref, exception) for what is our own fault
+        object _loop
+        object _timer                      # the one timer, or None
+        uint64_t _timer_ms                 # when it fires; 0: it does not
+        object _flush_call                 # bound once: no allocation a turn
+        object _tick_call
+
+    # -- slots
+    cdef Outcome join(self, Session s, int fd) except Outcome.FAIL
+    cdef Outcome leave(self, Session s) except Outcome.FAIL
+    cdef Outcome failed(self, Session s, str what, object wrong) except Outcome.FAIL
+    cdef Session find(self, uint64_t ref)              # None: it is gone
+    cdef Session session(self, uint32_t slot)          # legal within one turn only
+    # -- deadlines
+    cdef Outcome arm(self, uint32_t slot, uint64_t deadline_ms) except Outcome.FAIL
+    cdef Outcome _grow(self) except Outcome.FAIL
+    cdef Outcome _set_timer(self, uint64_t at) except Outcome.FAIL
+    # -- outgoing: mark
+    cdef Outcome queue(self, uint32_t slot, bytes frame) except Outcome.FAIL
+    cdef bint offer(self, uint32_t slot, PyObject* frame) except -1
+    cdef Outcome touch(self, uint32_t slot) except Outcome.FAIL
+    # -- outgoing: flush, then bury what failed
+    cpdef object flush(self)
+    cdef Outcome flush_row(self, uint32_t slot) except Outcome.FAIL
+    cdef Outcome hand_over(self, uint32_t slot, Py_ssize_t offset) except Outcome.FAIL
+    cdef Outcome drop_frames(self, uint32_t slot) except Outcome.FAIL
+    cdef Outcome resume(self, uint32_t slot) except Outcome.FAIL
+    cdef Outcome bury(self) except Outcome.FAIL
+
+cdef class Session:
+    cdef:
+        # -- identity
+        readonly uint64_t ref              # generation << 32 | slot
+        readonly uint32_t slot
+        # -- state
+        int _state                         # the kind's own enum; written only by set_state
+        int _reason                        # why it ended
+        # -- neighbours
+        object _transport                  # shared with the loop until connection_lost
+        Roster _roster
+
+    # -- lifecycle
+    cdef Outcome end(self, int reason) except Outcome.FAIL
+    # -- told by the roster
+    cdef Outcome drained(self) except Outcome.FAIL
+    cdef Outcome blocked(self) except Outcome.FAIL
+    cdef Outcome due(self, uint64_t now) except Outcome.FAIL
+    # -- told by fan-out; none of these is called while a spool is walked
+    cdef Outcome answer(self, Message m) except Outcome.FAIL
+    cdef Outcome finish_stream(self, int reason) except Outcome.FAIL
+    cdef Outcome ask_again(self) except Outcome.FAIL
+    # -- orders from control (LINK.md)
+    cdef Outcome respond(self, tuple order, bint more) except Outcome.FAIL
+    cdef Outcome send(self, bytes body, bint more) except Outcome.FAIL
+    cdef Outcome hold(self, tuple order, object response, object keep_alive) except Outcome.FAIL
+    cdef Outcome grant(self, uint32_t count) except Outcome.FAIL
+    cdef Outcome close(self, int reason) except Outcome.FAIL
+    cdef Outcome link_lost(self) except Outcome.FAIL
+    cdef Outcome drain(self) except Outcome.FAIL

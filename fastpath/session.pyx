@@ -1,0 +1,471 @@
+"""The data plane's end of one client connection, and the roster of them all (floor 3).
+
+What is common to every kind of session: an identity, frames that wait to leave, an end. The roster
+gives slots, keeps the outgoing row of each, flushes the dirty ones with one system call each,
+and owns the one timer. It never parses what a client sent and never walks a spool.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
+from libc.string cimport memmove, memset
+
+
+from fastpath.limits cimport FLUSH_IOV_MAX, QUEUE_MAX
+from fastpath.outcome cimport Outcome
+from fastpath.reasons cimport Reason
+from fastpath.tally cimport Counter
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t send(int fd, const void* at, size_t size, int flags)
+    int MSG_NOSIGNAL
+    int MSG_DONTWAIT
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+
+cdef enum:
+    SLOTS_AT_FIRST = 256       # doubled when they run out; 256 rows are 12 KiB
+
+
+cdef class Upstream:
+    """What a session says upwards. This one has nobody above it."""
+
+    cdef bint opened(
+        self, Session s, bytes head, bint again, int64_t length, list lasts, bytes body, bint more
+    ) except -1:
+        return False
+
+    cdef Outcome received(self, Session s, object body, bint more) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome lost(self, Session s, int reason) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome freed(self, list pairs) except Outcome.FAIL:
+        return Outcome.DONE
+
+
+@cython.final
+cdef class Limits:
+    """The settings of the worker, from WELCOME. Units are in the names."""
+
+    def __init__(self, dict settings):
+        self.head_bytes_max = settings["head_bytes_max"]
+        self.head_timeout_ms = settings["head_timeout_ms"]
+        self.idle_timeout_ms = settings["idle_timeout_ms"]
+        self.stall_timeout_ms = settings["stall_timeout_ms"]
+        self.request_body_max_bytes = settings["request_body_max_bytes"]
+        self.client_max = settings["client_max"]
+        self.reasons = {
+            int(code): (int(row[0]), row[1].encode(), row[2].encode())
+            for code, row in settings["reasons"].items()
+        }
+
+
+@cython.final
+cdef class Roster:
+    """The sessions of a worker, what leaves them, and what they share."""
+
+    def __cinit__(self):
+        self._sessions = []
+        self._free = []
+        self._doomed = []
+
+    def __init__(self, loop, HoldTable table, Wheel wheel, Tally tally, Limits limits):
+        self._loop = loop
+        self.table = table
+        self.wheel = wheel
+        self.tally = tally
+        self.limits = limits
+        self.upstream = Upstream()
+        self._flush_call = self.flush
+        self._tick_call = self.tick
+
+    def __dealloc__(self):
+        cdef uint32_t slot
+        for slot in range(self._room):
+            forget_frames(&self.rows[slot])
+        PyMem_RawFree(self.rows)
+        PyMem_RawFree(self._generations)
+        PyMem_RawFree(self._dirty)
+
+    def set_limits(self, Limits limits):
+        """Take the settings of a later WELCOME; sessions that live keep their deadlines."""
+        self.limits = limits
+
+    def drain(self):
+        """Let every session come to its end; see each kind's drain()."""
+        cdef Session s
+        self.draining = True
+        for s in self.sessions():
+            s.drain()
+
+    def sessions(self):
+        """Every live session, as a new list."""
+        return [s for s in self._sessions if s is not None]
+
+    # -- slots ------------------------------------------------------------------------------
+
+    cdef Outcome join(self, Session s, int fd) except Outcome.FAIL:
+        if not self._free:
+            self._grow()
+        cdef uint32_t slot = self._free.pop()
+        cdef Row* row = &self.rows[slot]
+        memset(row, 0, sizeof(Row))
+        row.fd = fd
+        s.slot = slot
+        s.ref = (<uint64_t> self._generations[slot] << 32) | slot
+        self._sessions[slot] = s
+        self.live_count += 1
+        self.tally.add(Counter.SESSIONS, 1)
+        return Outcome.DONE
+
+    cdef Outcome leave(self, Session s) except Outcome.FAIL:
+        cdef uint32_t slot = s.slot
+        if self._sessions[slot] is not s:
+            return Outcome.DONE
+        self.drop_frames(slot)
+        self.rows[slot].fd = -1
+        self.rows[slot].flags = 0              # a flush that is due finds nobody to tell
+        self._sessions[slot] = None
+        self._generations[slot] += 1
+        if self._generations[slot] == 0:       # zero with slot 0 would be the worker itself
+            self._generations[slot] = 1
+        self._free.append(slot)
+        self.live_count -= 1
+        self.tally.add(Counter.SESSIONS, -1)
+        return Outcome.DONE
+
+    cdef Outcome failed(self, Session s, str what, object wrong) except Outcome.FAIL:
+        # We did wrong, not the client: its session ends, and nobody else's turn with it.
+        self.report(what, s.ref, wrong)
+        return s.end(Reason.INTERNAL)
+
+    cdef Session find(self, uint64_t ref):
+        cdef uint32_t slot = <uint32_t> ref
+        if slot >= self._room:
+            return None
+        cdef Session s = <Session> PyList_GET_ITEM(self._sessions, slot)
+        if s is None or s.ref != ref:
+            return None
+        return s
+
+    cdef Session session(self, uint32_t slot):
+        return <Session> PyList_GET_ITEM(self._sessions, slot)
+
+    cdef Outcome _grow(self) except Outcome.FAIL:
+        cdef uint32_t room = self._room * 2 if self._room else SLOTS_AT_FIRST
+        cdef void* rows = PyMem_RawRealloc(self.rows, room * sizeof(Row))
+        if rows is NULL:
+            raise MemoryError()
+        self.rows = <Row*> rows
+        cdef void* generations = PyMem_RawRealloc(self._generations, room * sizeof(uint32_t))
+        if generations is NULL:
+            raise MemoryError()
+        self._generations = <uint32_t*> generations
+        cdef uint32_t slot
+        for slot in range(self._room, room):
+            memset(&self.rows[slot], 0, sizeof(Row))
+            self.rows[slot].fd = -1
+            self._generations[slot] = 1
+        self._sessions.extend([None] * (room - self._room))
+        self._free.extend(range(room - 1, <int64_t> self._room - 1, -1))
+        self._room = room
+        return Outcome.DONE
+
+    # -- deadlines ----------------------------------------------------------------------------
+
+    cdef Outcome arm(self, uint32_t slot, uint64_t deadline_ms) except Outcome.FAIL:
+        self.wheel.arm(slot, deadline_ms)
+        if self._timer_ms == 0 or deadline_ms < self._timer_ms:
+            self._set_timer(deadline_ms)
+        return Outcome.DONE
+
+    cdef Outcome _set_timer(self, uint64_t at) except Outcome.FAIL:
+        cdef uint64_t now = now_ms()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ms = at
+        self._timer = self._loop.call_later((at - now) / 1000.0 if at > now else 0, self._tick_call)
+        return Outcome.DONE
+
+    def tick(self):
+        """The timer fired: tell the sessions whose deadline has passed, then sleep until the next."""
+        cdef uint64_t now = now_ms()
+        cdef uint64_t at
+        cdef list slots = []
+        cdef Session s
+        self._timer = None
+        self._timer_ms = 0
+        self.wheel.due(now, slots)
+        for slot in slots:
+            s = <Session> self._sessions[slot]
+            if s is not None:
+                try:
+                    s.due(now)
+                except Exception as wrong:
+                    self.failed(s, "deadline failed", wrong)
+        at = self.wheel.next_ms()
+        if at != 0 and (self._timer_ms == 0 or at < self._timer_ms):
+            self._set_timer(at)
+
+    # -- outgoing: mark -----------------------------------------------------------------------
+
+    cdef Outcome queue(self, uint32_t slot, bytes frame) except Outcome.FAIL:
+        if PyBytes_GET_SIZE(frame) == 0 or self.rows[slot].fd < 0:
+            return Outcome.DONE
+        push_frame(&self.rows[slot], <PyObject*> frame)
+        return self.touch(slot)
+
+    cdef bint offer(self, uint32_t slot, PyObject* frame) except -1:
+        # False: the client is blocked and its queue is full; the frame is dropped for it alone.
+        cdef Row* row = &self.rows[slot]
+        if row.fd < 0:
+            return False
+        if row.count >= QUEUE_MAX and row.flags & RowFlag.BLOCKED:
+            self.tally.add(Counter.DROPPED_QUEUE, 1)
+            return False
+        push_frame(row, frame)
+        if not row.flags & (RowFlag.DIRTY | RowFlag.BLOCKED):
+            self.touch(slot)
+        return True
+
+    cdef Outcome touch(self, uint32_t slot) except Outcome.FAIL:
+        cdef uint32_t room
+        cdef void* dirty
+        if self.rows[slot].flags & RowFlag.DIRTY:
+            return Outcome.DONE
+        if self._dirty_count == self._dirty_room:
+            room = self._dirty_room * 2 if self._dirty_room else SLOTS_AT_FIRST
+            dirty = PyMem_RawRealloc(self._dirty, room * sizeof(uint32_t))
+            if dirty is NULL:
+                raise MemoryError()
+            self._dirty = <uint32_t*> dirty
+            self._dirty_room = room
+        self._dirty[self._dirty_count] = slot
+        self._dirty_count += 1
+        self.rows[slot].flags |= RowFlag.DIRTY
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush_call)
+        return Outcome.DONE
+
+    # -- outgoing: flush, bury ------------------------------------------------------------------
+
+    cpdef object flush(self):
+        """Send what waits, one system call a session; then end the sessions whose socket failed."""
+        cdef uint32_t i = 0
+        cdef uint32_t slot
+        try:
+            while i < self._dirty_count:       # a session may touch another while it is told
+                slot = self._dirty[i]
+                i += 1
+                self.rows[slot].flags &= ~RowFlag.DIRTY
+                try:
+                    self.flush_row(slot)
+                except Exception as wrong:
+                    self.failed(self.session(slot), "flush failed", wrong)
+        finally:
+            self._dirty_count = 0
+            self._flush_due = False
+        if self._doomed:
+            self.bury()
+
+    cdef Outcome flush_row(self, uint32_t slot) except Outcome.FAIL:
+        cdef Row* row = &self.rows[slot]
+        cdef Py_ssize_t size, taken
+        while row.count and not row.flags & RowFlag.BLOCKED:
+            if row.count == 1:
+                size = PyBytes_GET_SIZE(<object> row.first)
+                taken = send(
+                    row.fd, PyBytes_AS_STRING(<object> row.first), size, MSG_NOSIGNAL | MSG_DONTWAIT
+                )
+            else:
+                taken = send_many(row, &size)
+            if taken < 0:
+                if errno == EINTR:
+                    continue
+                if errno != EAGAIN and errno != ENOBUFS:
+                    self._doomed.append(self._sessions[slot])
+                    return self.drop_frames(slot)
+                taken = 0
+            self.tally.add(Counter.BYTES_OUT, taken)
+            if taken == size:
+                pop_frames(row, taken)
+            else:
+                self.hand_over(slot, pop_frames(row, taken))
+                row = &self.rows[slot]
+        if row.flags & RowFlag.TELL and row.count == 0 and not row.flags & RowFlag.BLOCKED:
+            row.flags &= ~RowFlag.TELL
+            (<Session> PyList_GET_ITEM(self._sessions, slot)).drained()
+        return Outcome.DONE
+
+    cdef Outcome hand_over(self, uint32_t slot, Py_ssize_t offset) except Outcome.FAIL:
+        # The kernel is full. The transport keeps the rest of one frame and says when it has room
+        # again (its high-water mark is zero); the others stay here, shared.
+        cdef Row* row = &self.rows[slot]
+        cdef Session s = <Session> PyList_GET_ITEM(self._sessions, slot)
+        cdef bytes frame = <bytes> row.first
+        self.tally.add(Counter.BYTES_OUT, PyBytes_GET_SIZE(frame) - offset)
+        pop_frames(row, PyBytes_GET_SIZE(frame))
+        row.flags |= RowFlag.BLOCKED
+        s._transport.write(memoryview(frame)[offset:] if offset else frame)
+        if s._transport.get_write_buffer_size() == 0:
+            self.rows[slot].flags &= ~RowFlag.BLOCKED
+            return Outcome.DONE
+        return s.blocked()
+
+    cdef Outcome resume(self, uint32_t slot) except Outcome.FAIL:
+        self.rows[slot].flags &= ~RowFlag.BLOCKED
+        return self.touch(slot)
+
+    cdef Outcome drop_frames(self, uint32_t slot) except Outcome.FAIL:
+        forget_frames(&self.rows[slot])
+        return Outcome.DONE
+
+    cdef Outcome bury(self) except Outcome.FAIL:
+        cdef list doomed = self._doomed
+        cdef Session s
+        self._doomed = []
+        for s in doomed:
+            if s is not None:
+                s.end(Reason.PEER_RESET)
+        return Outcome.DONE
+
+
+cdef class Session:
+    """One client connection. Kinds override what concerns them; the rest refuses."""
+
+    cdef Outcome end(self, int reason) except Outcome.FAIL:
+        raise NotImplementedError
+
+    cdef Outcome drained(self) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome blocked(self) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome due(self, uint64_t now) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome answer(self, Message m) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome finish_stream(self, int reason) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome ask_again(self) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome respond(self, tuple order, bint more) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome send(self, bytes body, bint more) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome hold(self, tuple order, object response, object keep_alive) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome grant(self, uint32_t count) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome close(self, int reason) except Outcome.FAIL:
+        return self.end(reason)
+
+    cdef Outcome link_lost(self) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome drain(self) except Outcome.FAIL:
+        return self.end(Reason.DRAINING)
+
+
+# -- rows ---------------------------------------------------------------------------------------
+
+cdef Outcome push_frame(Row* row, PyObject* frame) except Outcome.FAIL:
+    cdef uint32_t room
+    cdef void* rest
+    if row.count == 0:
+        row.first = frame
+    else:
+        if row.count > row.room:
+            room = row.room * 2 if row.room else 4
+            rest = PyMem_RawRealloc(row.rest, room * sizeof(PyObject*))
+            if rest is NULL:
+                raise MemoryError()
+            row.rest = <PyObject**> rest
+            row.room = room
+        row.rest[row.count - 1] = frame
+    Py_INCREF(<object> frame)
+    row.count += 1
+    return Outcome.DONE
+
+
+cdef Py_ssize_t send_many(Row* row, Py_ssize_t* size) noexcept:
+    # As send(2), with up to FLUSH_IOV_MAX frames in one call; *size is what was offered.
+    cdef iovec parts[FLUSH_IOV_MAX]
+    cdef msghdr message
+    cdef uint32_t i
+    cdef PyObject* frame
+    memset(&message, 0, sizeof(msghdr))
+    message.msg_iov = parts
+    message.msg_iovlen = row.count if row.count < FLUSH_IOV_MAX else FLUSH_IOV_MAX
+    size[0] = 0
+    for i in range(<uint32_t> message.msg_iovlen):
+        frame = row.rest[i - 1] if i else row.first
+        parts[i].iov_base = PyBytes_AS_STRING(<object> frame)
+        parts[i].iov_len = PyBytes_GET_SIZE(<object> frame)
+        size[0] += parts[i].iov_len
+    return sendmsg(row.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
+
+
+cdef Py_ssize_t pop_frames(Row* row, Py_ssize_t taken) noexcept:
+    # Forget the frames that are covered by `taken` bytes; the rest of them is the offset into the
+    # frame that is now first.
+    cdef uint32_t done = 0
+    cdef PyObject* frame
+    while done < row.count:
+        frame = row.rest[done - 1] if done else row.first
+        if taken < PyBytes_GET_SIZE(<object> frame):
+            break
+        taken -= PyBytes_GET_SIZE(<object> frame)
+        Py_DECREF(<object> frame)
+        done += 1
+    if done == 0:
+        return taken
+    row.count -= done
+    if row.count == 0:
+        row.first = NULL
+        if row.rest is not NULL:               # an idle session keeps no empty queue
+            PyMem_RawFree(row.rest)
+            row.rest = NULL
+            row.room = 0
+        return taken
+    row.first = row.rest[done - 1]
+    memmove(row.rest, row.rest + done, (row.count - 1) * sizeof(PyObject*))
+    return taken
+
+
+cdef Outcome forget_frames(Row* row) noexcept:
+    cdef uint32_t i
+    if row.count:
+        Py_XDECREF(row.first)
+        for i in range(row.count - 1):
+            Py_XDECREF(row.rest[i])
+    PyMem_RawFree(row.rest)
+    row.first = NULL
+    row.rest = NULL
+    row.count = 0
+    row.room = 0
+    return Outcome.DONE

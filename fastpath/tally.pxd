@@ -1,0 +1,33 @@
+# What the worker counts (floor 2): one C array, one table of names. Higher floors add() to
+# it; control gets the whole as JSON (LINK.md, TALLY).
+
+from libc.stdint cimport int64_t, uint64_t
+
+cdef enum Counter:
+    # gauges
+    SESSIONS
+    HOLDS_RESPONSE
+    HOLDS_STREAM
+    # totals
+    ACCEPTED
+    REQUESTS
+    MESSAGES
+    DELIVERED_RESPONSE
+    DELIVERED_STREAM
+    KEEP_ALIVES
+    DROPPED_QUEUE          # a blocked client's queue was full
+    DROPPED_GHOST          # an order for a session that is gone
+    ASKED_AGAIN            # holds that asked their origin again
+    ENDED_SLOW
+    REFUSED_REQUESTS       # malformed, too big, too slow
+    BYTES_IN
+    BYTES_OUT
+    COUNTERS
+
+cdef class Tally:
+    cdef uint64_t counts[COUNTERS]
+
+    cdef inline void add(self, Counter what, int64_t count) noexcept nogil:
+        self.counts[<int> what] += <uint64_t> count
+
+    cpdef dict snapshot(self)    # name -> number

@@ -1,0 +1,202 @@
+"""Origins that refuse, hang, break off, or lie: the client learns it, and nothing else breaks."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.client import Client, CutShort
+from support.fanway import Fanway
+from support.origin import Act, Hub, Origin, Request, Wire, says
+from support.spelling import answer, chunked, instruct, request
+
+Ask = Callable[..., Client]
+
+FAILED = b"Error while proxying to origin.\n"
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+BROKEN_HEADS: dict[str, Act] = {
+    "closes at once": says(),
+    "resets at once": lambda wire, _: wire.reset(),
+    "closes in the status line": says(b"HTTP/1.1 2"),
+    "closes in the head": says(HEAD + b"X-A: b\r\n"),
+    "is not HTTP": says(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "speaks zeros": says(bytes(1000)),
+    "status is no number": says(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "header without colon": says(HEAD + b"X-A\r\nContent-Length: 0\r\n\r\n"),
+    "NUL in a header": says(HEAD + b"X-A: b\0c\r\nContent-Length: 0\r\n\r\n"),
+    "two lengths": says(HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+    "negative length": says(HEAD + b"Content-Length: -1\r\n\r\n"),
+    "length and chunked": says(
+        HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"abc")
+    ),
+    "endless head": says(HEAD, *[b"X-A: " + b"x" * 8000 + b"\r\n"] * 200),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_HEADS)
+def test_a_broken_head_gives_502(ask: Ask, origin: Origin, name: str) -> None:
+    origin.answers(BROKEN_HEADS[name], answer(body=b"better"))
+    client = ask()
+    reply = client.response()
+    assert (reply.status, reply.body) == (502, FAILED)
+    assert client.send(request(origin.host)).response().body == b"better"
+
+
+def test_the_log_says_why(ask: Ask, origin: Origin, fanway: Fanway) -> None:
+    since = len(fanway.lines)
+    origin.answers(answer("Grip-Hold: bogus"))
+    ask().response()
+    line = fanway.wait_for_log("bad_instruct", since)
+    assert "Grip-Hold must be set" in str(line)
+
+
+BROKEN_BODIES: dict[str, bytes] = {
+    "sized, too short": HEAD + b"Content-Length: 100\r\n\r\nhalf",
+    "chunked, no end": HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    "chunked, in a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n8\r\nhalf",
+    "chunked, bad size": HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nxyz\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_BODIES)
+def test_a_broken_body_cuts_the_client_off(ask: Ask, origin: Origin, name: str) -> None:
+    origin.answers(says(BROKEN_BODIES[name]))
+    with pytest.raises(CutShort):
+        ask().response()
+
+
+@pytest.mark.parametrize("name", BROKEN_BODIES)
+def test_a_broken_body_of_a_grip_response_gives_502(
+    ask: Ask, origin: Origin, name: str
+) -> None:
+    grip = HEAD + b"Grip-Hold: response\r\nGrip-Channel: c\r\n"
+    origin.answers(says(BROKEN_BODIES[name].replace(HEAD, grip)))
+    reply = ask().response()
+    assert (reply.status, reply.body) == (502, FAILED)
+
+
+def test_bytes_beyond_the_length_are_nobodys(ask: Ask, origin: Origin) -> None:
+    """A lie about the length must not become the answer to somebody else's request."""
+    poison = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
+    origin.answers(answer(body=b"good") + poison, answer(body=b"good"))
+    client = ask()
+    for _ in range(5):
+        assert client.response().body == b"good"
+        client.send(request(origin.host))
+    assert client.response().body == b"good"
+
+
+def test_an_idle_connection_that_the_origin_closed_is_not_used(
+    ask: Ask, origin: Origin
+) -> None:
+    origin.answers(says(answer(body=b"and goodbye")))
+    client = ask()
+    for _ in range(20):
+        assert client.response().body == b"and goodbye"
+        client.send(request(origin.host))
+    client.response()
+
+
+def test_an_instruct_that_is_no_json_gives_502_and_no_traceback(
+    ask: Ask, origin: Origin
+) -> None:
+    for text in ("\x00", "{" * 50_000, '{"hold": {"channels": [{"name": "\\ud800"}]}}'):
+        origin.answers(instruct(text))
+        assert ask().reply().status in {200, 502}
+
+
+# -- origins that take their time ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def impatient(hub: Hub, deaf: str) -> Iterator[Fanway]:
+    """A Fanway that waits a second for origins."""
+    routes = [f"* {hub.target}", f"deaf.test {deaf}", f"half-deaf.test {deaf} {hub.target}"]
+    flags = ("--origin-timeout-seconds", "1", "--origin-connect-timeout-seconds", "1")
+    with Fanway(*flags, routes=routes) as fanway:
+        yield fanway
+
+
+@pytest.fixture(scope="module")
+def deaf() -> Iterator[str]:
+    """A target whose queue of connections is full: connecting to it never ends."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = listener.getsockname()[1]
+    waiting = []
+    for _ in range(4):
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(("127.0.0.1", port))
+        waiting.append(sock)
+    yield f"127.0.0.1:{port}"
+    for sock in (*waiting, listener):
+        sock.close()
+
+
+def hang(wire: Wire, _: Request) -> None:
+    """Take the request, and say nothing."""
+    wire.wait_for_close()
+
+
+def test_an_origin_that_says_nothing_gives_502_in_time(
+    connect: Ask, impatient: Fanway, origin: Origin
+) -> None:
+    origin.answers(hang)
+    began = time.monotonic()
+    reply = connect(impatient.address).send(request(origin.host)).response()
+    assert (reply.status, reply.body) == (502, FAILED)
+    assert 0.9 <= time.monotonic() - began <= 3
+
+
+def test_an_origin_that_stops_in_a_body_cuts_the_client_off(
+    connect: Ask, impatient: Fanway, origin: Origin
+) -> None:
+    def stop(wire: Wire, _: Request) -> None:
+        wire.send(HEAD + b"Content-Length: 100\r\n\r\nhalf")
+        wire.wait_for_close()
+
+    origin.answers(stop)
+    with pytest.raises(CutShort):
+        connect(impatient.address).send(request(origin.host)).response()
+
+
+def test_a_target_that_does_not_connect_gives_502_in_time(
+    connect: Ask, impatient: Fanway
+) -> None:
+    began = time.monotonic()
+    reply = connect(impatient.address).send(request("deaf.test")).response()
+    assert (reply.status, reply.body) == (502, FAILED)
+    assert 0.9 <= time.monotonic() - began <= 3
+
+
+def test_196_a_target_that_does_not_connect_in_time_is_passed_over(
+    connect: Ask, impatient: Fanway, hub: Hub
+) -> None:
+    hub.origin("half-deaf.test").answers(answer(body=b"from the second"))
+    client = connect(impatient.address).send(request("half-deaf.test"))
+    assert client.response().body == b"from the second"
+
+
+def test_an_origin_hears_when_the_client_has_left(ask: Ask, origin: Origin) -> None:
+    origin.answers(hang)
+    client = ask()
+    origin.wait_for_requests()
+    client.close()
+    origin.wait_until_answered()  # `hang` ends when Fanway has closed the connection
+
+
+def test_an_origin_hears_when_the_client_leaves_in_a_response(
+    ask: Ask, origin: Origin
+) -> None:
+    def begin(wire: Wire, _: Request) -> None:
+        wire.send(HEAD + b"Content-Length: 100\r\n\r\nhalf")
+        wire.wait_for_close()
+
+    origin.answers(begin)
+    client = ask()
+    client.reply().expect(b"half")
+    client.reset()
+    origin.wait_until_answered()

@@ -1,0 +1,97 @@
+"""Clients that are gone, at any byte: everything of theirs is freed, and nothing is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from support.client import Client, Reply
+from support.fanway import Fanway
+from support.origin import Origin
+from support.spelling import answer, chunked, request
+from support.waiting import until
+
+Connect = Callable[..., Client]
+
+LEAVE = {"politely": Client.close, "rudely": Client.reset}
+
+
+def assert_all_gone(fanway: Fanway) -> None:
+    """Nobody is connected, nothing is held."""
+    until(lambda: fanway.metric("fanway_connections") == 0, "no connection is left")
+    assert fanway.metric("fanway_holds") == 0
+
+
+@pytest.mark.parametrize("how", LEAVE)
+def test_in_a_request(connect: Connect, fanway: Fanway, origin: Origin, how: str) -> None:
+    said = request(origin.host, "/path", "Transfer-Encoding: chunked", method="POST")
+    said += chunked(b"hello", b"world") + request(origin.host, "/next")
+    for size in range(len(said)):
+        LEAVE[how](connect().send(said[:size]))
+    assert_all_gone(fanway)
+    assert connect().send(request(origin.host)).response().status == 200
+
+
+@pytest.mark.parametrize("how", LEAVE)
+def test_in_a_response(connect: Connect, fanway: Fanway, origin: Origin, how: str) -> None:
+    origin.answers(answer(body=bytes(3_000_000)))
+    for size in (1, 50, 1000, 100_000, 1_000_000):
+        client = connect().send(request(origin.host))
+        client.drain(size)
+        LEAVE[how](client)
+    assert_all_gone(fanway)
+
+
+@pytest.mark.parametrize("how", LEAVE)
+def test_in_a_hold(
+    stream: Callable[..., Reply],
+    poll: Callable[..., Client],
+    fanway: Fanway,
+    channel: str,
+    how: str,
+) -> None:
+    replies = [stream(channel, body=b"open") for _ in range(10)]
+    clients = [poll(channel) for _ in range(10)]
+    for client in (*clients[::2], *(reply.client for reply in replies[::2])):
+        LEAVE[how](client)
+    until(lambda: fanway.metric("fanway_holds") == 10, "half of the holds are left")
+    formats = {"http-stream": {"content": "more"}, "http-response": {"body": "more"}}
+    fanway.publish(channel, formats)
+    for reply in replies[1::2]:
+        reply.expect(b"more")
+    assert [client.response().body for client in clients[1::2]] == [b"more"] * 5
+
+
+@pytest.mark.parametrize("how", LEAVE)
+def test_while_a_publish_is_on_its_way(
+    stream: Callable[..., Reply], fanway: Fanway, channel: str, how: str
+) -> None:
+    replies = [stream(channel, body=b"open") for _ in range(30)]
+    for number, reply in enumerate(replies[:-1]):
+        fanway.publish_stream(channel, f"{number:02d}" * 20_000)
+        LEAVE[how](reply.client)
+    last = replies[-1]
+    for number in range(len(replies) - 1):
+        last.expect(f"{number:02d}".encode() * 20_000)
+
+
+def test_a_client_that_leaves_with_a_request_pipelined_behind_a_hold(
+    poll: Callable[..., Client], fanway: Fanway, origin: Origin, channel: str
+) -> None:
+    client = poll(channel)
+    client.send(request(origin.host) * 5)
+    client.reset()
+    until(lambda: fanway.metric("fanway_holds", mode="response") == 0, "the hold has ended")
+    assert len(origin.requests) == 1
+
+
+def test_a_flood_during_a_hold_ends_the_connection_and_costs_no_memory(
+    poll: Callable[..., Client], fanway: Fanway, channel: str
+) -> None:
+    client = poll(channel)
+    before = max(fanway.resident_bytes().values())
+    try:
+        client.send_until_blocked(b"x" * 65_536, bytes_max=64 * 1024 * 1024)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert max(fanway.resident_bytes().values()) - before < 16 * 1024 * 1024

@@ -1,0 +1,121 @@
+"""Items in the order of their ids (GRIP.md 2.8)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.client import Client, Reply
+from support.fanway import Fanway
+from support.origin import Hub, Origin
+from support.spelling import answer, request
+from support.waiting import until
+
+Stream = Callable[..., Reply]
+
+LINGER_SECONDS = 1
+
+
+def test_116_items_that_come_in_reverse_are_delivered_in_order(
+    stream: Stream, fanway: Fanway, channel: str
+) -> None:
+    reply = stream(channel)
+    fanway.publish_stream(channel, "a", id="a")
+    for item, before in ("ed", "dc", "cb", "ba"):
+        fanway.publish_stream(channel, item, id=item, prev_id=before)
+    reply.expect(b"abcde")
+
+
+def test_116_in_one_batch_too(stream: Stream, fanway: Fanway, channel: str) -> None:
+    reply = stream(channel)
+    items = [
+        {"channel": channel, "id": n, "prev-id": p, "formats": {"http-stream": {"content": n}}}
+        for n, p in (("a", None), ("c", "b"), ("d", "c"), ("b", "a"))
+    ]
+    fanway.publish_items(*items)
+    reply.expect(b"abcd")
+
+
+def test_117_an_item_whose_predecessor_never_comes_is_delivered_after_its_wait(
+    hub: Hub, origin: Origin, channel: str
+) -> None:
+    wait_seconds = 1.0
+    with Fanway("--message-wait", "1000", routes=[f"* {hub.target}"]) as fanway:
+        origin.answers(answer("Grip-Hold: stream", f"Grip-Channel: {channel}"))
+        client = Client(fanway.address).send(request(origin.host))
+        reply = client.reply()
+        fanway.publish_stream(channel, "a", id="a")
+        reply.expect(b"a")
+        began = time.monotonic()
+        fanway.publish_stream(channel, "d", id="d", prev_id="c")
+        fanway.publish_stream(channel, "c", id="c", prev_id="b")
+        reply.expect(b"dc")
+        assert wait_seconds <= time.monotonic() - began <= wait_seconds + 1.5
+        client.close()
+
+
+def test_118_the_first_item_of_a_fresh_channel_is_delivered_whatever_its_prev_id(
+    stream: Stream, fanway: Fanway, channel: str
+) -> None:
+    reply = stream(channel)
+    fanway.publish_stream(channel, "first", id="7", prev_id="6")
+    reply.expect(b"first")
+
+
+def test_118_and_one_that_follows_an_item_without_id(
+    stream: Stream, fanway: Fanway, channel: str
+) -> None:
+    reply = stream(channel)
+    fanway.publish_stream(channel, "1", id="1")
+    fanway.publish_stream(channel, "2")
+    fanway.publish_stream(channel, "3", id="9", prev_id="8")
+    reply.expect(b"123")
+
+
+def test_119_no_seq_bypasses_the_order(stream: Stream, fanway: Fanway, channel: str) -> None:
+    reply = stream(channel)
+    fanway.publish_stream(channel, "a", id="a")
+    fanway.publish_stream(channel, "z", id="z", prev_id="y", no_seq=True)
+    fanway.publish_stream(channel, "b", id="b", prev_id="a")
+    reply.expect(b"azb")
+
+
+@pytest.fixture(scope="module")
+def forgetful(hub: Hub) -> Iterator[Fanway]:
+    """Forgets the last id of a channel soon."""
+    linger = ("--subscription-linger", str(LINGER_SECONDS))
+    with Fanway(*linger, routes=[f"* {hub.target}"]) as fanway:
+        yield fanway
+
+
+def test_120_the_last_id_is_forgotten_when_nobody_listens(
+    forgetful: Fanway, origin: Origin, channel: str
+) -> None:
+    origin.answers(answer("Grip-Hold: stream", f"Grip-Channel: {channel}"))
+    client = Client(forgetful.address).send(request(origin.host))
+    reply = client.reply()
+    forgetful.publish_stream(channel, "a", id="a")
+    reply.expect(b"a")
+    client.close()
+    until(lambda: forgetful.metric("fanway_channels") == 0, "no channel is held")
+    client = Client(forgetful.address).send(request(origin.host))
+    reply = client.reply()
+    forgetful.publish_stream(channel, "later", id="z", prev_id="y")
+    reply.expect(b"later", seconds=LINGER_SECONDS + 1)
+    client.close()
+
+
+def test_120_after_a_response_hold_it_lingers(
+    forgetful: Fanway, origin: Origin, channel: str
+) -> None:
+    """A poll that returns within the linger finds that it has missed something."""
+    grip = ("Grip-Hold: response", f"Grip-Channel: {channel}; prev-id=0")
+    origin.answers(answer(*grip), answer(*grip), answer(body=b"asked again"))
+    client = Client(forgetful.address).send(request(origin.host))
+    origin.wait_until_answered(1)
+    until(lambda: forgetful.metric("fanway_holds", mode="response") == 1, "held")
+    forgetful.publish_response(channel, "one", id="1", prev_id="0")
+    assert client.response().body == b"one"
+    assert client.send(request(origin.host)).response().body == b"asked again"
+    client.close()
