@@ -26,6 +26,7 @@ from control.listeners import ListenError
 CLIENT_PORT = 7999
 CONTROL_PORT = 5561
 PORTS_TRIED_COUNT = 100  # from the wanted one upwards
+CLIENTS_MAX = 1000  # a machine to try things on may allow few open files
 HEALTH_POLL_SECONDS = 0.02
 HEALTH_TIMEOUT_SECONDS = 1.0  # of one question; it is asked again
 
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         listen=[f"127.0.0.1:{port}"],
         control_listen=[f"127.0.0.1:{control_port}"],
         route=[f"* 127.0.0.1:{origin.getsockname()[1]}"],
+        client_maxconn=CLIENTS_MAX,
         log_level="warning",
     )
     log.configure(settings.log_level, settings.log_format, role="supervisor")

@@ -179,5 +179,5 @@ cdef bint allowed(int old, int new) noexcept nogil:
     if old == HttpState.HELD_RESPONSE:
         return new == HttpState.READING or new == HttpState.DRAINING or new == HttpState.ASKED
     if old == HttpState.HELD_STREAM:
-        return new == HttpState.READING or new == HttpState.DRAINING or new == HttpState.ASKED
+        return new == HttpState.READING or new == HttpState.DRAINING
     return False

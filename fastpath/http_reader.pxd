@@ -41,6 +41,8 @@ cdef class HttpReader:
     cdef Outcome read(self, object data) except Outcome.FAIL
     cdef bint in_head(self) noexcept       # a head has begun and has not ended
     cdef bint at_rest(self) noexcept       # between two requests, and none is waiting
+    # The parser and its callbacks refer to each other: without this, neither is freed by counting.
+    cdef Outcome retire(self) except Outcome.FAIL
     # -- its own
     cdef bint _whole(self) noexcept        # no body is being read
     cdef Outcome _fault(self, int reason, bytes text) except Outcome.FAIL

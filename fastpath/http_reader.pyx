@@ -51,6 +51,10 @@ cdef class HttpReader:
     cdef bint _whole(self) noexcept:
         return self._request is None or self._request.complete
 
+    cdef Outcome retire(self) except Outcome.FAIL:
+        self._parser = None
+        return Outcome.DONE
+
     cdef Outcome read(self, object data) except Outcome.FAIL:
         cdef bint begins = not self._in_head and self.at_rest()
         if self._stopped:

@@ -49,6 +49,7 @@ cdef class HttpSession(HttpAnswer):
     ) except Outcome.FAIL
     cdef Outcome _hold_channels(self, list channels, Variant v) except Outcome.FAIL
     cdef Outcome _rest(self) except Outcome.FAIL
+    cdef Outcome _retire_reader(self) except Outcome.FAIL
     cdef Outcome _let_go(self) except Outcome.FAIL
     cdef Outcome _answer_held(self, bytes frame) except Outcome.FAIL
     cdef Outcome _send_keep_alive(self, uint64_t now) except Outcome.FAIL

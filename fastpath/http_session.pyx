@@ -337,6 +337,12 @@ cdef class HttpSession(HttpAnswer):
         # A hold keeps neither parser nor request; requests that came behind it stay in the reader.
         self._request = None
         if self._reader is not None and self._reader.at_rest():
+            self._retire_reader()
+        return Outcome.DONE
+
+    cdef Outcome _retire_reader(self) except Outcome.FAIL:
+        if self._reader is not None:
+            self._reader.retire()
             self._reader = None
         return Outcome.DONE
 
@@ -497,7 +503,7 @@ cdef class HttpSession(HttpAnswer):
         self._roster.rows[self.slot].fd = -1
         self._roster.wheel.disarm(self.slot)
         self._let_go()
-        self._reader = None
+        self._retire_reader()
         self._request = None
         if was == HttpState.ASKED or was == HttpState.ANSWERING:
             self._roster.upstream.lost(self, reason)

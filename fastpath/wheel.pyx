@@ -20,7 +20,7 @@ cdef extern from *:
 cdef enum:
     TICK_MS = 16               # how late a deadline may be seen; a keep-alive is exact to a blink
     BUCKETS = 4096             # one revolution is 65 s: the usual 55 s keep-alive fits in it
-    WORDS = BUCKETS // 64
+    WORDS = 64                 # BUCKETS / 64, of a bit a bucket (a quotient is no constant to C)
     NOBODY = 0xFFFFFFFF
     SLOTS_AT_FIRST = 64
 

@@ -113,7 +113,7 @@ def named_by_connection(headers: Headers) -> set[bytes]:
 def _forwarded_for(headers: Headers, peer: str, forwarding: Forwarding) -> bytes:
     addresses = [a for a in split_all(headers, _FORWARDED_FOR) if a]
     if forwarding.keep_max is not None:
-        addresses = addresses[len(addresses) - min(forwarding.keep_max, len(addresses)) :]
+        addresses = addresses[-forwarding.keep_max :] if forwarding.keep_max else []
     if forwarding.appends_peer:
         addresses.append(peer.encode())
     return b", ".join(addresses)

@@ -7,6 +7,7 @@ or answers anything.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -159,7 +160,7 @@ def is_json(headers: Headers) -> bool:
 
 def _from_head(status: int, reason: bytes, headers: Headers) -> Instruct:
     mode = _mode(headers)
-    channels = tuple(map(_channel, _pieces(headers, b"grip-channel")))
+    channels = _distinct(map(_channel, _pieces(headers, b"grip-channel")))
     timeout = _timeout(first(headers, b"grip-timeout"), HOLD_TIMEOUT_SECONDS, "Grip-Timeout")
     keep_alive = _keep_alive(headers)
     meta = _meta(headers)
@@ -203,18 +204,23 @@ def _channel(piece: Piece) -> Channel:
     return Channel(name, None if prev_id is None else to_text(prev_id), filters)
 
 
+def _distinct(channels: Iterable[Channel]) -> tuple[Channel, ...]:
+    """One of each name, the last: a hold is subscribed to a channel once, or not at all."""
+    return tuple({channel.name: channel for channel in channels}.values())
+
+
 def _check_filters(channel: str, filters: tuple[str, ...]) -> None:
     if len(filters) > FILTERS_MAX:
         raise BadValue(f"too many filters for channel '{channel}'")
 
 
-def _timeout(value: bytes | None, default: int, what: str, text: str | None = None) -> int:
-    """Seconds; `what` has them, and `text` names them where parsing fails."""
+def _timeout(value: bytes | None, default: int, what: str, noun: str = "") -> int:
+    """Seconds. The texts of GRIP.md 1.13 say `value` in one place of a parameter's."""
     if value is None:
         return default
     number = parse_int(value)
     if number is None:
-        raise BadValue(f"failed to parse {text or what}")
+        raise BadValue(f"failed to parse {what}{noun}")
     if number < 0:
         raise BadValue(f"{what} has invalid value")
     return min(number, TIMEOUT_MAX_SECONDS)
@@ -234,7 +240,7 @@ def _keep_alive(headers: Headers) -> KeepAlive | None:
         piece.get(b"timeout"),
         KEEP_ALIVE_TIMEOUT_SECONDS,
         "Grip-Keep-Alive timeout",
-        "Grip-Keep-Alive timeout value",
+        " value",
     )
     form = to_text(piece.get(b"format") or b"raw")
     if form == "raw":
@@ -301,15 +307,9 @@ def _links(headers: Headers) -> tuple[NextLink | None, str | None]:
         uri = _uri(to_text(piece.value))
         rel = piece.get(b"rel")
         if rel == b"next":
-            next_link = NextLink(
-                uri,
-                _timeout(
-                    piece.get(b"timeout"),
-                    NEXT_LINK_TIMEOUT_SECONDS,
-                    "Grip-Link timeout",
-                    "Grip-Link timeout value",
-                ),
-            )
+            timeout = piece.get(b"timeout")
+            seconds = _timeout(timeout, NEXT_LINK_TIMEOUT_SECONDS, "Grip-Link timeout", " value")
+            next_link = NextLink(uri, seconds)
         elif rel == b"gone":
             gone_link = uri
     return next_link, gone_link
@@ -373,7 +373,7 @@ def _with_hold(instruct: Instruct, hold: JsonObject) -> Instruct:
     return replace(
         instruct,
         mode=HoldMode(mode or "response"),
-        channels=instruct.channels + tuple(map(_json_channel, listed)),
+        channels=_distinct([*instruct.channels, *map(_json_channel, listed)]),
         timeout_seconds=min(max(timeout, HOLD_TIMEOUT_MIN_SECONDS), TIMEOUT_MAX_SECONDS),
         keep_alive=instruct.keep_alive if keep_alive is None else _json_keep_alive(keep_alive),
         meta=instruct.meta | values.meta(hold, "hold"),

@@ -44,7 +44,7 @@ class Key:
             if form == "base64":
                 return _from_secret(decode_base64(rest))
             if form == "file":
-                return _from_file((base_folder / rest).read_bytes().strip())
+                return _from_file((base_folder / rest).read_bytes())
             return _from_secret(text.encode("utf-8", "surrogateescape"))
         except OSError as error:
             raise ConfigError(setting, f"cannot read {text}: {error.strerror}") from None
@@ -93,12 +93,10 @@ class Verifier:
         """Whether a Grip-Sig was signed with the key and has not expired."""
         try:
             claims = jwt.decode(token, self._key.jwk, algorithms=[self._key.algorithm]).claims
-        except (JoseError, ValueError):
+        except (JoseError, ValueError, RecursionError):
             return False
         expires = claims.get("exp")
-        if isinstance(expires, bool) or not isinstance(expires, int | float):
-            return False
-        return "aud" not in claims and expires > 0 and now < expires
+        return isinstance(expires, int | float) and now < expires and "aud" not in claims
 
 
 def _from_file(content: bytes) -> Key:

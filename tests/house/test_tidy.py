@@ -135,7 +135,7 @@ def test_only_the_gate_assigns_the_state() -> None:
 
 def test_the_tour_names_what_exists() -> None:
     readme = ROOT.joinpath("README.md").read_text()
-    tour = re.search(r"^## The tour\n(.*?)^## ", readme, re.M | re.S)
+    tour = re.search(r"^## The tour\n(.*?)^## The invariants", readme, re.M | re.S)
     assert tour
     code = {
         word
@@ -146,7 +146,7 @@ def test_the_tour_names_what_exists() -> None:
     named = re.findall(r"`([^`]+)`", tour[1])
     assert len(named) > 40
     for name in named:
-        if "/" in name or name.endswith((".py", ".pyx", ".pxd", ".md")):
+        if "/" in name and " " not in name:
             assert list(ROOT.glob(name)), name
         else:
             unknown = [word for word in re.findall(r"[A-Za-z_]\w*", name) if word not in code]

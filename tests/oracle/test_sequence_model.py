@@ -110,6 +110,12 @@ class SequencerAgainstModel(RuleBasedStateMachine):
             assert self.sequencer.last_id(channel) == self.model.last.get(channel)
 
     @invariant()
+    def nothing_is_kept_of_what_went_out(self) -> None:
+        kept = [list(waiting.values()) for waiting in self.sequencer._waiting.values()]
+        assert all(kept)
+        assert sum(map(len, kept)) == len(self.sequencer._due) == len(self.model.waiting)
+
+    @invariant()
     def next_due_agrees(self) -> None:
         oldest = self.model.waiting[0][0] + WAIT_SECONDS if self.model.waiting else None
         assert self.sequencer.next_due() == oldest

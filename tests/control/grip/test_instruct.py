@@ -55,6 +55,7 @@ def hold(**fields: Any) -> dict[str, Any]:
         ("Content-Type: text/plain", False),
         ("Content-Type: application/grip-instruct", True),
         ("Content-Type: application/grip-instruct; charset=utf-8", True),
+        ("Content-Type: application/grip-instruct ;charset=utf-8", True),
         ("Content-Type: application/grip-instructions", False),
         ("X-Grip-Hold: stream", False),
         ("Grip-Hold: stream", True),
@@ -93,6 +94,12 @@ def test_18_channels_in_lists_and_in_several_headers_are_all_there() -> None:
 def test_a_channel_has_a_prev_id_and_filters() -> None:
     instruct = from_headers("Grip-Channel: a; prev-id=41; filter=skip-self; filter=x; other=1, b")
     assert instruct.channels == (Channel("a", "41", ("skip-self", "x")), Channel("b"))
+
+
+def test_a_channel_named_twice_is_held_once() -> None:
+    instruct = from_headers("Grip-Channel: a; prev-id=1, b, a; prev-id=2")
+    assert instruct.channels == (Channel("a", "2"), Channel("b"))
+    assert from_json(hold(), extra="Grip-Channel: a; prev-id=1").channels == (Channel("a"),)
 
 
 def test_a_bare_prev_id_is_absent() -> None:
@@ -185,7 +192,7 @@ def test_meta_comes_from_the_first_pair_of_each_element() -> None:
     ("value", "status", "reason"),
     [
         ("404", 404, b"Not Found"),
-        ("404 Nope", 404, b"Nope"),
+        ("404  Nope", 404, b"Nope"),
         ("404 Not here", 404, b"Not here"),
         ("999", 999, b""),
         ("0", 0, b""),

@@ -230,6 +230,7 @@ def test_53_a_patch_counts_where_there_is_no_body() -> None:
 
 def test_60_stream_content_is_text_or_bytes() -> None:
     assert format_of("http-stream", content="é") == HttpStream(Action.SEND, "é".encode())
+    assert format_of("http-stream", content="x", content_bin="") == HttpStream(Action.SEND, b"")
     assert format_of("http-stream", content="x", content_bin="AP8=") == HttpStream(
         Action.SEND, b"\x00\xff"
     )
