@@ -298,6 +298,8 @@ class Settings(BaseSettings):
     @field_validator("listen", "control_listen", "route", "x_forwarded_for", mode="before")
     @classmethod
     def _split(cls, value: Any, info: Any) -> Any:
+        if info.field_name == "x_forwarded_for" and isinstance(value, list):
+            value = ",".join(map(str, value))  # flags: both words in one, or one in each of two
         if not isinstance(value, str):
             return value
         parts = value.splitlines() if info.field_name == "route" else re.split(r"[,\s]+", value)

@@ -1,23 +1,18 @@
 """`fanway demo`: Fanway and the example origin, running, with one URL to open.
 
-Runs the supervisor as `fanway run` does, and beside it, in a thread, the web application of
+Chooses ports, and runs the supervisor as `fanway run` does, beside the web application of
 `examples/`. Both end together. It is for looking at: nothing here is used in production.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import importlib.util
 import socket
 import sys
-import threading
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from control import log, supervisor
 from control.config import Settings
@@ -27,8 +22,6 @@ CLIENT_PORT = 7999
 CONTROL_PORT = 5561
 PORTS_TRIED_COUNT = 100  # from the wanted one upwards
 CLIENTS_MAX = 1000  # a machine to try things on may allow few open files
-HEALTH_POLL_SECONDS = 0.02
-HEALTH_TIMEOUT_SECONDS = 1.0  # of one question; it is asked again
 
 # In a checkout the folder lies beside this package; a package built elsewhere is run in a checkout.
 EXAMPLES = (Path(__file__).resolve().parent.parent / "examples", Path("examples").resolve())
@@ -47,17 +40,6 @@ class DemoError(Exception):
     """Why there is no demo, in a sentence."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo until a signal. The exit code, as that of `fanway run`."""
-    parser = argparse.ArgumentParser(
-        prog="fanway demo",
-        description="Start Fanway with an example origin and a page to look at.",
-        allow_abbrev=False,
-    )
-    add_arguments(parser)
-    return run(parser.parse_args(argv))
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     what = "0: any free one; else the next free one from N up"
@@ -71,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo until a signal. The exit code, as that of `fanway run`."""
+    # Only here is aiohttp needed; the other commands are to start quickly.
+    from control.demo_origin import in_thread  # noqa: PLC0415
+
     try:
         example = load_example()
         port = free_port(args.port)
@@ -90,9 +75,10 @@ def run(args: argparse.Namespace) -> int:
         log_level="warning",
     )
     log.configure(settings.log_level, settings.log_format, role="supervisor")
-    app = example.create_app(f"http://127.0.0.1:{control_port}")
+    control_url = f"http://127.0.0.1:{control_port}"
+    app = example.create_app(control_url)
     ready = READY.format(url=f"http://localhost:{port}")
-    with _in_thread(_Origin(app, origin, f"http://127.0.0.1:{control_port}/healthz", ready)):
+    with in_thread(app, origin, health=f"{control_url}/healthz", ready=ready):
         try:
             return supervisor.run(settings)
         except ListenError as error:
@@ -127,56 +113,3 @@ def load_example() -> ModuleType:
             spec.loader.exec_module(module)
             return module
     raise DemoError("the demo needs the examples/ folder: run it in a checkout of the source")
-
-
-class _Origin:
-    """The example origin in a loop of its own, and the word that all is ready."""
-
-    def __init__(self, app: web.Application, sock: socket.socket, health: str, ready: str) -> None:
-        self._app = app
-        self._sock = sock
-        self._health = health
-        self._ready = ready
-        self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
-
-    def run(self) -> None:
-        """Serve until told to stop."""
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
-
-    def stop(self) -> None:
-        """Stop; called from another thread."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
-
-    async def _serve(self) -> None:
-        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0)
-        await runner.setup()
-        await web.SockSite(runner, self._sock).start()
-        announced = asyncio.create_task(self._announce())
-        await self._stopping.wait()
-        announced.cancel()
-        await runner.cleanup()
-
-    async def _announce(self) -> None:
-        """Print where to look, once every part of Fanway is there."""
-        timeout = ClientTimeout(total=HEALTH_TIMEOUT_SECONDS)
-        async with ClientSession(timeout=timeout) as session:
-            while True:
-                with contextlib.suppress(ClientError, TimeoutError):
-                    async with session.get(self._health) as answer:
-                        if answer.status == 200:
-                            print(self._ready, flush=True)
-                            return
-                await asyncio.sleep(HEALTH_POLL_SECONDS)
-
-
-@contextlib.contextmanager
-def _in_thread(origin: _Origin) -> Iterator[None]:
-    thread = threading.Thread(target=origin.run, name="origin", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        origin.stop()
-        thread.join()

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from control import reasons
 from control.bodies import Credit, Upload
@@ -159,7 +160,9 @@ class Exchange:
         self._ref = opened.ref
         self._is_debug = house.is_debug
         self._has_begun = False  # a RESPOND has been ordered
-        self.upload = Upload(opened.length, opened.body, opened.more, self._grant)
+        # Not a method of this exchange: it would be garbage only the collector finds.
+        grant = partial(_grant, link, opened.ref)
+        self.upload = Upload(opened.length, opened.body, opened.more, grant)
         self.credit = Credit()
 
     async def run(self, slots: asyncio.Semaphore | None) -> None:
@@ -336,8 +339,9 @@ class Exchange:
         """What was asked for, as it may stand in a log: queries carry secrets."""
         return self._opened.target.partition(b"?")[0].decode("latin-1")
 
-    def _grant(self, count_bytes: int) -> None:
-        self._link.order(codec.grant(self._ref, count_bytes))
+
+def _grant(link: Link, ref: int, count_bytes: int) -> None:
+    link.order(codec.grant(ref, count_bytes))
 
 
 async def _read_up_to(response: Response, max_bytes: int) -> tuple[bytes, bool]:

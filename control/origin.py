@@ -39,6 +39,9 @@ HEAD_LINE_MAX_BYTES = 32 * 1024
 HEADERS_MAX = 64  # of an origin's answer, GRIP.md 8.7
 READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading from the origin at twice as much
 DESTINATIONS_MAX = 1024  # prepared connection keys that are remembered
+# Connections to one destination that are set up at a time. A burst of requests then takes over
+# connections as they come free, instead of opening one each.
+DIALS_MAX = 16
 # RFC 9110 9.2.2: may be asked again when a reused connection turns out to be dead.
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 # RFC 9110 8.6: without a body, these send no Content-Length: 0.
@@ -152,7 +155,7 @@ class Origins:
         self._called = called
         self._tcp = TCPConnector(limit=0, resolver=ThreadedResolver())
         self._unix: dict[str, UnixConnector] = {}  # one a path that a route names
-        self._destination = lru_cache(DESTINATIONS_MAX)(_destination)
+        self._destination = lru_cache(DESTINATIONS_MAX)(Destination)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -201,7 +204,8 @@ class Origins:
 
     async def _connect(self, target: Target, tls_name: str) -> Connection:
         destination = self._destination(target, tls_name if target.ssl else "")
-        return await self._connector(target).connect(destination, [], self._timeout)
+        async with destination.dialing:
+            return await self._connector(target).connect(destination.key, [], self._timeout)
 
     def _connector(self, target: Target) -> BaseConnector:
         if isinstance(target.address, TcpAddress):
@@ -333,19 +337,22 @@ def _announced_length(headers: Headers) -> int:
     return -1
 
 
-def _destination(target: Target, tls_name: str) -> ClientRequest:
-    """Make what aiohttp's connector wants to know; nothing of it is ever sent."""
-    if isinstance(target.address, TcpAddress):
-        host, port = target.address.host, target.address.port
-    else:
-        host, port = "localhost", None
-    return ClientRequest(
-        "GET",
-        URL.build(scheme="https" if target.ssl else "http", host=host, port=port),
-        loop=asyncio.get_running_loop(),
-        ssl=not target.insecure,
-        server_hostname=tls_name or None,
-    )
+class Destination:
+    """Where connections go: their key for aiohttp's connector, and who may open one now."""
+
+    def __init__(self, target: Target, tls_name: str) -> None:
+        if isinstance(target.address, TcpAddress):
+            host, port = target.address.host, target.address.port
+        else:
+            host, port = "localhost", None
+        self.dialing = asyncio.Semaphore(DIALS_MAX)
+        self.key = ClientRequest(  # nothing of it is ever sent
+            "GET",
+            URL.build(scheme="https" if target.ssl else "http", host=host, port=port),
+            loop=asyncio.get_running_loop(),
+            ssl=not target.insecure,
+            server_hostname=tls_name or None,
+        )
 
 
 def _why(error: BaseException) -> str:

@@ -131,5 +131,5 @@ cdef class Fanout:
                 else:
                     s.ask_again()
             except Exception as wrong:
-                self._roster.failed(s, "publish failed", wrong)
+                self._roster.failed(s, "publish_failed", wrong)
         return Outcome.DONE

@@ -21,14 +21,14 @@ cdef class HttpAnswer(Session):
         int64_t _left                  # body bytes to come, where their number was announced
         uint32_t _owed                 # body bytes queued, not yet granted
         uint8_t _minor                 # of the request: HTTP/1.minor
-        bint _chunked
-        bint _sized                    # the length of the body was announced
-        bint _keeps                    # the connection outlives this answer
-        bint _head_only                # no body in the answer
-        bint _body_reported            # the end of the request's body has been reported
-        bint _paused                   # not reading from the client
-        bint _eof                      # the client has closed its sending side
-        bint _cut                      # the body is incomplete: its end must not look like one
+        uint8_t _chunked
+        uint8_t _sized                 # the length of the body was announced
+        uint8_t _keeps                 # the connection outlives this answer
+        uint8_t _head_only             # no body in the answer
+        uint8_t _body_reported         # the end of the request's body has been reported
+        uint8_t _paused                # not reading from the client
+        uint8_t _eof                   # the client has closed its sending side
+        uint8_t _cut                   # the body is incomplete: its end must not look like one
 
     cdef Outcome set_state(self, int new) except Outcome.FAIL
     # -- answering

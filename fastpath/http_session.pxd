@@ -1,7 +1,7 @@
 # An HTTP/1.1 client (floor 3): reads requests, asks control, holds. The bytes of a request are
 # understood in http_reader; answers are given by http_answer.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastpath.frame cimport HeldResponse
 from fastpath.http_answer cimport HttpAnswer
 from fastpath.http_reader cimport HttpReader, Request
@@ -25,7 +25,7 @@ cdef class HttpSession(HttpAnswer):
         bytes _body                    # of it, whole, while a response is held
         bytes _kept                    # what the client sent during a hold, or None
         uint32_t _credit               # body bytes that may still be reported
-        bint _head_begun               # bytes of a head have come, and head_timeout runs
+        uint8_t _head_begun               # bytes of a head have come, and head_timeout runs
         # -- the hold
         HeldResponse _held
         KeepAlive _keep_alive

@@ -185,7 +185,7 @@ cdef class Link(Upstream):
         except Exception as wrong:             # ours: this session ends, the link goes on
             return self._roster.failed(s, "order_failed", wrong)
         if s._reason == Reason.ORDER_REFUSED and reason != Reason.ORDER_REFUSED:
-            self._roster.report("order refused", s.ref, f"op {p.op:02x} in state {state}")
+            self._roster.report("order_refused", s.ref, f"op {p.op:02x} in state {state}")
         return Outcome.DONE
 
     cdef tuple _decode(self, Packet* p):
@@ -229,7 +229,7 @@ cdef class Link(Upstream):
         try:
             return self._fanout.publish(self._message(order))
         except Exception as wrong:             # ours: this item is lost, the link goes on
-            self._roster.report("publish failed", 0, wrong)
+            self._roster.report("publish_failed", 0, wrong)
         return Outcome.DONE
 
     cdef Message _message(self, tuple order):

@@ -76,6 +76,10 @@ def reason(HttpAnswer s):
     return s._reason
 
 
+def held_response(HttpSession s):
+    return s._held
+
+
 def has_parser(HttpSession s):
     return s._reader is not None
 

@@ -216,7 +216,7 @@ cdef class Roster:
                 try:
                     s.due(now)
                 except Exception as wrong:
-                    self.failed(s, "deadline failed", wrong)
+                    self.failed(s, "deadline_failed", wrong)
         at = self.wheel.next_ms()
         if at != 0 and (self._timer_ms == 0 or at < self._timer_ms):
             self._set_timer(at)
@@ -276,7 +276,7 @@ cdef class Roster:
                 try:
                     self.flush_row(slot)
                 except Exception as wrong:
-                    self.failed(self.session(slot), "flush failed", wrong)
+                    self.failed(self.session(slot), "flush_failed", wrong)
         finally:
             self._dirty_count = 0
             self._flush_due = False

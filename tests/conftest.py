@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from support.client import Address, Client, Reply
 from support.fanway import Fanway, closed_port
-from support.keys import write_keys
+from support.keys import SIG_KEY, write_keys
+from support.minute import Minute
 from support.origin import Answer, Hub, Origin
 from support.spelling import answer, request
 
-SIG_KEY = "a secret that is longer than thirty-two bytes"
 SETTLE_HOST = "settle.test"
 
 _numbers = itertools.count(1)
@@ -91,6 +91,16 @@ def fanway(hub: Hub, hub_v6: Hub, refused: tuple[str, str], keys: Path) -> Itera
     ]
     with Fanway("--sig-key", SIG_KEY, routes=routes) as fanway:
         yield fanway
+
+
+@pytest.fixture(scope="session")
+def minute(hub: Hub) -> Iterator[Minute]:
+    """The conversations that take seconds, on a Fanway of their own."""
+    with Fanway(routes=[f"* {hub.target}"]) as fanway:
+        minute = Minute(fanway, hub)
+        minute.begin()
+        yield minute
+        minute.end()
 
 
 @pytest.fixture(autouse=True)

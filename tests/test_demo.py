@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from support.client import Client
+from support.client import Client, Reply
 from support.fanway import BUGS, STOP_SECONDS, command, environment
 from support.spelling import request
 from support.waiting import until
@@ -38,6 +38,7 @@ class Demo:
             text=True,
         )
         self._lines: list[str] = []
+        self._clients: list[Client] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         ready = until(lambda: READY.search(self.said), "a URL")
@@ -46,7 +47,8 @@ class Demo:
 
     def _read(self) -> None:
         assert self._process.stdout
-        self._lines.extend(iter(self._process.stdout.readline, ""))
+        with self._process.stdout as said:
+            self._lines.extend(iter(said.readline, ""))
 
     @property
     def said(self) -> str:
@@ -55,22 +57,35 @@ class Demo:
 
     def ask(self, target: str) -> Client:
         """Ask for a page; the answer is still to be read."""
-        return Client(self.address).send(request("localhost", target))
+        return self._say(request("localhost", target))
+
+    def post(self, text: str) -> Reply:
+        """Post a text, as the page and its curl line do."""
+        posted = request("localhost", "/publish", method="POST", body=text.encode())
+        return self._say(posted).response("POST")
 
     def publish(self, text: str) -> dict[str, str]:
-        """Publish as the page does, and as its curl line does. The message as it was published."""
-        posted = request("localhost", "/publish", method="POST", body=text.encode())
-        answer = Client(self.address).send(posted).response("POST")
+        """Publish a text. The message that became of it."""
+        answer = self.post(text)
         assert answer.status == 200
         return json.loads(answer.body)
+
+    def _say(self, asked: bytes) -> Client:
+        client = Client(self.address)
+        self._clients.append(client)
+        return client.send(asked)
 
     def stop(self) -> tuple[int, str]:
         """Press Ctrl-C. The exit code, and all that was said on standard error."""
         self._process.send_signal(signal.SIGINT)
         code = self._process.wait(STOP_SECONDS)
+        self._reader.join()
         assert self._process.stderr
-        with self._process.stderr as errors:
-            return code, errors.read()
+        with self._process.stderr:
+            errors = self._process.stderr.read()
+        for client in self._clients:
+            client.close()
+        return code, errors
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +150,7 @@ def test_grip_headers_stay_between_fanway_and_the_origin(running: Demo) -> None:
 
 
 def test_an_empty_text_is_refused(running: Demo) -> None:
-    posted = request("localhost", "/publish", method="POST", body=b"  ")
-    answer = Client(running.address).send(posted).response("POST")
+    answer = running.post("  ")
     assert answer.status == 400
     assert b"1 to 2000 characters" in answer.body
 

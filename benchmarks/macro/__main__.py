@@ -102,7 +102,7 @@ def _measure(name: str, target: str, repetition: int, cores: Cores, *, quick: bo
 
 def _brief(row: report.Row) -> str:
     if "error" in row:
-        return f"FAILED: {row['error']}"
+        return f"FAILED: {row['error'].splitlines()[0]}"
     figures = {n: v for n, v in row["figures"].items() if n not in FAULTS or v}
     return "  ".join(f"{name} {value:.4g}" for name, value in list(figures.items())[:4])
 

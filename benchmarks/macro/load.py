@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.macro.build import BIN
 from benchmarks.macro.errors import BenchError
-from benchmarks.macro.processes import read_line, started
+from benchmarks.macro.processes import Process, read_line, started
 from benchmarks.macro.targets import Target
 
 IN_FLIGHT_MAX = 256  # new holds that wait for their response at once
@@ -24,7 +23,7 @@ Account = dict[str, Any]
 class Load:
     """A load client that is connected to one target."""
 
-    def __init__(self, process: subprocess.Popen[str]):
+    def __init__(self, process: Process):
         self._process = process
 
     def _say(self, order: str, seconds: float) -> Account:

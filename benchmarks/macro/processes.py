@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -19,17 +19,27 @@ LOOK_SECONDS = 0.05  # between two looks at something that is waited for
 REST_SECONDS = 10.0
 REST_SHARE = 0.1  # of a core: less than this, twice in a row, is rest
 
+Process = subprocess.Popen[str]
+
 
 @contextlib.contextmanager
 def started(
-    argv: Sequence[str], *, core: int, log: IO[str] | int = subprocess.DEVNULL
-) -> Iterator[subprocess.Popen[str]]:
-    """Run a program on one core, with pipes to its input and output, and end it with its tree."""
+    argv: Sequence[str],
+    *,
+    core: int,
+    log: IO[str] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Process]:
+    """Run a program on one core, and end it with its descendants on leaving.
+
+    Its input is a pipe. What it writes goes to the log, or without one, its output to a pipe.
+    """
     process = subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=log or subprocess.PIPE,
         stderr=log,
+        env=env,
         text=True,
         preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - no threads here
     )
@@ -39,24 +49,27 @@ def started(
         _end(process)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: Process) -> None:
     """Ask the process to end; then end what is left of its tree."""
-    family = tree(process.pid)
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    with contextlib.ExitStack() as stack:
+        family = []
+        for pid in tree(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                family.append(os.pidfd_open(pid))  # stays this process, whoever gets its number
+                stack.callback(os.close, family[-1])
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        for descriptor in family:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         process.wait(STOP_SECONDS)
-    for pid in family:
-        with contextlib.suppress(ProcessLookupError):
-            if pid == process.pid and process.returncode is not None:
-                continue
-            os.kill(pid, signal.SIGKILL)
-    process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe:
             pipe.close()
 
 
-def read_line(process: subprocess.Popen[str], seconds: float) -> str:
+def read_line(process: Process, seconds: float) -> str:
     """One line of a program's output, which writes a line at a time. Raises BenchError."""
     assert process.stdout
     ready, _, _ = select.select([process.stdout], [], [], seconds)

@@ -21,6 +21,7 @@ from benchmarks.macro.build import BIN
 from benchmarks.macro.errors import BenchError
 from benchmarks.macro.processes import (
     LOOK_SECONDS,
+    Process,
     cpu_seconds,
     pss_bytes,
     read_line,
@@ -127,11 +128,16 @@ def fanway(cores: Cores) -> Iterator[Target]:
         }
         argv = [sys.executable, "-m", "control.cli", "run"]
         argv += [word for pair in flags.items() for word in pair]
-        with started(argv, core=cores.server, log=log) as process:
-            ports = _until(lambda: _ports_in(Path(log.name)), Path(log.name))
+        with started(argv, core=cores.server, log=log, env=_bare_environment()) as process:
+            ports = _until(lambda: _ports_in(Path(log.name)), process, Path(log.name))
             target = Target((process.pid,), *ports, "/publish/", GRIP_BODY, "fastpath")
-            _until(lambda: _answers(target.port), Path(log.name))
+            _until(lambda: _answers(target.port), process, Path(log.name))
             yield target
+
+
+def _bare_environment() -> dict[str, str]:
+    """The environment without settings of Fanway: a result must not depend on them."""
+    return {n: v for n, v in os.environ.items() if not n.startswith(("FANWAY_", "GRIP_"))}
 
 
 def _ports_in(log: Path) -> tuple[int, int] | None:
@@ -153,19 +159,19 @@ def pushpin(cores: Cores) -> Iterator[Target]:
         with (
             (folder / "zurl.log").open("w") as zurl_log,
             (folder / "pushpin.log").open("w") as log,
-            _started("zurl", folder, cores, zurl_log) as zurl_pid,
-            _started("pushpin", folder, cores, log) as pid,
+            _started("zurl", folder, cores, zurl_log) as zurl,
+            _started("pushpin", folder, cores, log) as process,
         ):
-            pids = (pid, zurl_pid)
+            pids = (process.pid, zurl.pid)
             target = Target(pids, port, publish_port, "/publish/", GRIP_BODY, "condure")
-            _until(lambda: _answers(port), folder / "pushpin.log")
+            _until(lambda: _answers(port), process, folder / "pushpin.log")
             yield target
 
 
-@contextlib.contextmanager
-def _started(program: str, folder: Path, cores: Cores, log: IO[str]) -> Iterator[int]:
-    with started([program, f"--config={folder}/{program}.conf"], core=cores.server, log=log) as p:
-        yield p.pid
+def _started(
+    program: str, folder: Path, cores: Cores, log: IO[str]
+) -> AbstractContextManager[Process]:
+    return started([program, f"--config={folder}/{program}.conf"], core=cores.server, log=log)
 
 
 def _write_pushpin_settings(folder: Path, origin: int) -> tuple[int, int]:
@@ -225,12 +231,13 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def _until(look: Callable[[], Found | None], log: Path) -> Found:
+def _until(look: Callable[[], Found | None], process: Process, log: Path) -> Found:
     """What `look` finds, once it finds something. Raises BenchError with the end of the log."""
     deadline = time.monotonic() + START_SECONDS
     while not (found := look()):
-        if time.monotonic() > deadline:
+        if (ended := process.poll() is not None) or time.monotonic() > deadline:
+            why = "it has ended" if ended else f"no answer in {START_SECONDS:g} s"
             tail = "\n".join(log.read_text().splitlines()[-5:])
-            raise BenchError(f"no answer in {START_SECONDS:g} s; the log ends with\n{tail}")
+            raise BenchError(f"{why}; its log ends with\n{tail}")
         time.sleep(LOOK_SECONDS)
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol, cast
+from typing import Protocol, cast, cast
 
 from control.errors import LinkError
 from control.link import codec

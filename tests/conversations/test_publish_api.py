@@ -270,7 +270,7 @@ def test_garbage_on_the_control_port_gets_400_and_no_traceback(
 ) -> None:
     client = connect(fanway.control_addresses[0])
     client.send(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
-    assert client.rest().startswith(b"HTTP/1.1 400 ")
+    assert b" 400 " in client.rest().splitlines()[0]
     fanway.publish_items(ITEM)
 
 

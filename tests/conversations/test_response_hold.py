@@ -316,16 +316,6 @@ def test_93_an_item_that_follows_is_delivered(
     assert len(origin.requests) == 1
 
 
-def test_93_what_a_hold_has_seen_moves_on_with_items_of_other_formats(
-    hold: Hold, fanway: Fanway, origin: Origin, channel: str
-) -> None:
-    client = hold(held(channel, prev_id="1"))
-    fanway.publish(channel, respond(action="close"), id="2", prev_id="1")
-    fanway.publish_response(channel, "delivered", id="3", prev_id="2")
-    assert client.response().body == b"delivered"
-    assert len(origin.requests) == 1
-
-
 def test_94_without_prev_id_in_the_instruct_nothing_is_asked_again(
     poll: Hold, stream: Hold, fanway: Fanway, origin: Origin, channel: str
 ) -> None:

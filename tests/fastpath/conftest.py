@@ -25,8 +25,8 @@ def make_stage() -> Iterator[Callable[..., Stage]]:
     before = live_objects()
     stages: list[Stage] = []
 
-    def make(**limits: object) -> Stage:
-        stages.append(Stage(**limits))
+    def make(kind: type[Stage] = Stage, **limits: object) -> Stage:
+        stages.append(kind(**limits))
         return stages[-1]
 
     yield make

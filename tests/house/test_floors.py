@@ -57,6 +57,7 @@ ROOFS = {  # entry points: nobody imports them, but for these
     "control.app": {"control.__main__"},
     "control.cli": set(),
     "control.demo": {"control.cli"},
+    "control.demo_origin": {"control.demo"},
     "control.supervisor": {"control.cli", "control.demo"},
 }
 

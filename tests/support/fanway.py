@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.client import Address
 from support.waiting import DEADLINE_SECONDS, until
 
+LOGFMT_PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 STOP_SECONDS = 20.0
 BUGS = ("Traceback", "Exception ignored", "AddressSanitizer", "Assertion")
 
@@ -85,23 +87,32 @@ class Fanway:
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        started = self.wait_for_log("started")
-        self.addresses = [_address(text) for text in started["listen"].split(",")]
-        self.control_addresses = [_address(text) for text in started["control_listen"].split(",")]
-        until(self.is_healthy, "healthy after the start")
+        try:
+            started = self.wait_for_log("started")
+            self.addresses = [_address(text) for text in started["listen"].split(",")]
+            self.control_addresses = [_address(t) for t in started["control_listen"].split(",")]
+            until(self.is_healthy, "healthy after the start")
+        except BaseException:
+            self.abandon()
+            raise
 
     def __enter__(self) -> Fanway:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind:
-            self._process.kill()
-        else:
-            self.stop()
+        try:
+            if not kind:
+                self.stop()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """End it if it runs, whatever the state it is in."""
+        self._process.kill()
         self._process.wait()
         self._reader.join()
-        if self._process.stderr:
-            self._process.stderr.close()
+        assert self._process.stderr
+        self._process.stderr.close()
 
     @property
     def address(self) -> Address:
@@ -123,8 +134,8 @@ class Fanway:
 
     def events(self, event: str, since: int = 0) -> list[dict[str, Any]]:
         """The lines of the log about an event, from line `since` on."""
-        found = [json.loads(line) for line in self.lines[since:] if line.startswith("{")]
-        return [line for line in found if line["event"] == event]
+        found = [_parse(line) for line in self.lines[since:]]
+        return [line for line in found if line.get("event") == event]
 
     def wait_for_log(self, event: str, since: int = 0) -> dict[str, Any]:
         """The first line about an event, once it has come."""
@@ -237,6 +248,14 @@ class Fanway:
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
+
+
+def _parse(line: str) -> dict[str, Any]:
+    """A line of the log, in either of its formats."""
+    if line.startswith("{"):
+        parsed: dict[str, Any] = json.loads(line)
+        return parsed
+    return {name: value.strip('"') for name, value in LOGFMT_PAIR.findall(line)}
 
 
 def _address(text: str) -> Address:

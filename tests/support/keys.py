@@ -7,13 +7,14 @@ from pathlib import Path
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OctKey, RSAKey
 
+SIG_KEY = "a secret that is longer than thirty-two bytes"
 HEX_SECRET = b"a secret that is written in hex digits"
 
 
 def write_keys(folder: Path) -> None:
     """`ec.pem`, `rsa.pem` and `hex.txt`."""
-    folder.joinpath("ec.pem").write_bytes(ECKey.generate_key("P-256").as_pem())
-    folder.joinpath("rsa.pem").write_bytes(RSAKey.generate_key(2048).as_pem())
+    folder.joinpath("ec.pem").write_bytes(ECKey.generate_key("P-256").as_pem(private=True))
+    folder.joinpath("rsa.pem").write_bytes(RSAKey.generate_key(2048).as_pem(private=True))
     folder.joinpath("hex.txt").write_text(HEX_SECRET.hex() + "\n")
 
 

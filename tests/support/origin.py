@@ -146,7 +146,7 @@ class Origin:
     host: str
     requests: list[Request] = field(default_factory=list)
     answered: int = 0  # answers that have been said completely
-    _answers: list[Answer] = field(default_factory=list)
+    _answers: list[Answer] = field(default_factory=lambda: [answer()])
     at_head: bool = False  # the answers are acts that read the body themselves
 
     def answers(self, *answers: Answer) -> None:
@@ -173,8 +173,7 @@ class Origin:
             while piece := wire.body_piece():
                 request.body += piece
         self.requests.append(request)
-        number = min(len(self.requests), len(self._answers)) - 1
-        chosen = self._answers[number] if self._answers else answer()
+        chosen = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(chosen, bytes):
             wire.send(chosen)
             self.answered += 1

@@ -1,0 +1,132 @@
+"""What takes seconds by its nature, all at once: timeouts of holds, keep-alives (GRIP.md 1.6, 1.7).
+
+The conversations begin together at the start of the session, on a Fanway of their own, and are
+judged at its end: the suite does not get longer by the sum of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from support.client import Client, Silence
+from support.fanway import Fanway
+from support.origin import Hub
+from support.spelling import answer, instruct, request
+
+MINUTE_SECONDS = 55.0
+WATCH_SECONDS = 6.5  # how long a stream is watched; three intervals of two seconds fit
+PUBLISH_EVERY_SECONDS = 0.4
+
+
+@dataclass
+class Record:
+    """What one client saw, and when, in seconds since its hold began."""
+
+    status: int = 0
+    reason: str = ""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+    head_seconds: float = 0.0
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)
+
+    def times(self, piece: bytes) -> list[float]:
+        """When a piece came."""
+        return [seconds for seconds, content in self.pieces if content == piece]
+
+
+class Minute:
+    """All slow conversations at once: name -> what its client saw."""
+
+    def __init__(self, fanway: Fanway, hub: Hub) -> None:
+        self.fanway = fanway
+        self._hub = hub
+        self._records: dict[str, Record] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        self._publishing = threading.Event()
+
+    def begin(self) -> None:
+        """Begin all conversations."""
+        polls = {"timeout-1": "1", "timeout-5": "5", "timeout-6": "6"}
+        for name, seconds in polls.items():
+            grip = ("Grip-Hold: response", f"Grip-Timeout: {seconds}", "Grip-Status: 408 Later")
+            self.poll(name, answer(*grip, "X-Kept: yes", "Grip-Foo: x", body=b"timed out"))
+        self.poll("timeout-default", answer("Grip-Hold: response", body=b"timed out"))
+        self.poll("timeout-json", instruct({"hold": {"channels": [], "timeout": 5}}))
+        self.stream("raw", "Grip-Keep-Alive: \\n hb; timeout=2")
+        self.stream("cstring", "Grip-Keep-Alive: :\\x41\\r\\n\\\\; format=cstring; timeout=2")
+        self.stream("base64", "Grip-Keep-Alive: AP8=; format=base64; timeout=2")
+        self.stream("zero", "Grip-Keep-Alive: z; timeout=0")
+        self.stream("quiet", "Grip-Keep-Alive: never")
+        self.stream("grip-timeout", "Grip-Timeout: 5")
+        self.stream("idle", "Grip-Keep-Alive: k; timeout=2; mode=idle")
+        self.stream("unspecified", "Grip-Keep-Alive: k; timeout=2")
+        self.stream("interval", "Grip-Keep-Alive: k; timeout=2; mode=interval")
+        keep_alive = {"content": "k", "timeout": 2}
+        hold = {"mode": "stream", "channels": [{"name": "json"}], "keep-alive": keep_alive}
+        self.stream("json", said=instruct({"hold": hold, "response": {"body": "."}}))
+        self.keep_publishing("idle", "unspecified", "interval", "json")
+
+    def record(self, name: str) -> Record:
+        """What a client saw, once it has seen all."""
+        self._threads[name].join()
+        return self._records[name]
+
+    def poll(self, name: str, said: bytes) -> None:
+        """Hold a client until its time has passed."""
+        self._begin(name, said, self._watch_poll)
+
+    def stream(self, name: str, *headers: str, said: bytes | None = None) -> None:
+        """Watch a stream on the channel of its name."""
+        grip = ("Grip-Hold: stream", f"Grip-Channel: {name}")
+        self._begin(name, said or answer(*grip, *headers, body=b"."), self._watch_stream)
+
+    def keep_publishing(self, *channels: str) -> None:
+        """Publish `p` to channels, more often than their keep-alives come."""
+
+        def publish() -> None:
+            items = [{"channel": c, "formats": {"http-stream": {"content": "p"}}} for c in channels]
+            while not self._publishing.wait(PUBLISH_EVERY_SECONDS):
+                self.fanway.publish_items(*items)
+
+        self._threads["publisher"] = threading.Thread(target=publish, daemon=True)
+        self._threads["publisher"].start()
+
+    def end(self) -> None:
+        """Wait for everybody."""
+        for name, thread in self._threads.items():
+            if name != "publisher":
+                thread.join()
+        self._publishing.set()
+        self._threads["publisher"].join()
+
+    def _begin(self, name: str, said: bytes, watch: Callable[[str], None]) -> None:
+        self._hub.origin(f"{name}.test").answers(said)
+        self._records[name] = Record()
+        thread = threading.Thread(target=watch, args=(name,), daemon=True)
+        self._threads[name] = thread
+        thread.start()
+
+    def _watch_poll(self, name: str) -> None:
+        record, client = self._records[name], Client(self.fanway.address)
+        began = time.monotonic()
+        reply = client.send(request(f"{name}.test")).reply(seconds=MINUTE_SECONDS + 10)
+        record.head_seconds = reply.arrived_seconds - began
+        record.body = reply.read_to_end()
+        record.status, record.reason, record.headers = reply.status, reply.reason, reply.headers
+        client.close()
+
+    def _watch_stream(self, name: str) -> None:
+        record, client = self._records[name], Client(self.fanway.address)
+        reply = client.send(request(f"{name}.test")).reply()
+        reply.take(1)
+        began = time.monotonic()
+        while (left := began + WATCH_SECONDS - time.monotonic()) > 0:
+            try:
+                piece = reply.piece(seconds=left)
+            except Silence:
+                break
+            record.pieces.append((time.monotonic() - began, piece))
+        client.close()
