@@ -1,0 +1,1 @@
+"""The control plane: origin calls, GRIP instructions, publishing. Pure Python."""

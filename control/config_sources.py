@@ -59,8 +59,16 @@ def _from_file(file: Path) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     ours = {name.upper(): text for name, text in environ.items()}
     ours = {name: text for name, text in ours.items() if name.startswith(ENV_PREFIX)}
-    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
-    _refuse_unknown(ours, known, "in the environment")
+    # The environment is shared: scripts around Fanway have variables of their own there. Only
+    # what looks like a setting misspelt is refused.
+    problems = [
+        f"unknown setting {name} in the environment; did you mean {ENV_PREFIX}{near[0].upper()}?"
+        for name in ours
+        if (setting := name.removeprefix(ENV_PREFIX).lower()) not in Settings.model_fields
+        and (near := difflib.get_close_matches(setting, Settings.model_fields, n=1))
+    ]
+    if problems:
+        raise SettingsError(problems)
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): text for name, text in ours.items()}
     return source()

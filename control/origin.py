@@ -25,6 +25,7 @@ from aiohttp import (
     ThreadedResolver,
     UnixConnector,
 )
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
@@ -139,6 +140,16 @@ class Response:
             self.close()
 
 
+class _Protocol(ResponseHandler):
+    """aiohttp's, but a body that turns out to be malformed fails; there, its reader waits on."""
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Tell whoever waits for a head, and whoever waits for more of a body."""
+        super().set_exception(exc, *cause)
+        if self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(exc)
+
+
 class Origins:
     """All origins, and the pool of connections to them."""
 
@@ -154,6 +165,7 @@ class Origins:
         self._silence_timeout_seconds = silence_timeout_seconds
         self._called = called
         self._tcp = TCPConnector(limit=0, resolver=ThreadedResolver())
+        self._tcp._factory = self._protocol
         self._unix: dict[str, UnixConnector] = {}  # one a path that a route names
         self._destination = lru_cache(DESTINATIONS_MAX)(Destination)
 
@@ -161,6 +173,10 @@ class Origins:
         """Close every connection."""
         for connector in (self._tcp, *self._unix.values()):
             await connector.close()
+
+    @staticmethod
+    def _protocol() -> ResponseHandler:
+        return _Protocol(asyncio.get_running_loop())
 
     async def call(
         self, targets: Sequence[Target], ask: Callable[[Target], Request], body: Body
@@ -214,6 +230,7 @@ class Origins:
         connector = self._unix.get(path)
         if connector is None:
             connector = self._unix[path] = UnixConnector(path, limit=0)
+            connector._factory = self._protocol
         return connector
 
     async def _ask(
@@ -237,7 +254,8 @@ class Origins:
         whole = body.whole()
         upload = None
         try:
-            head = render_head(request, body.length)
+            # The end of a chunked body may have come since its length was announced as unknown.
+            head = render_head(request, body.length if whole is None else len(whole))
             if whole is not None:
                 _write(connection, head + whole)
                 protocol.start_timeout()

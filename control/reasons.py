@@ -33,7 +33,7 @@ class Reason(IntEnum):
 
     PEER_CLOSED = 1, None, None, "the client closed the connection"
     PEER_RESET = 2, None, 1006, "the connection was reset"
-    BAD_REQUEST = 10, 400, 1002, "Failed to parse request: malformed HTTP.\n"
+    BAD_REQUEST = 10, 400, 1002, "Failed to parse request: <why>\n"
     HEAD_TOO_BIG = 11, 431, None, "Request header size exceeded limit of {head_bytes_max} bytes.\n"
     BODY_TOO_BIG = 12, 413, 1009, "Request body too large.\n"
     HEAD_TIMEOUT = 13, 408, None, "Request header took too long.\n"
@@ -51,7 +51,7 @@ class Reason(IntEnum):
 def worker_table(*, head_bytes_max: int) -> dict[str, tuple[int, str, str]]:
     """What WELCOME tells a worker: code (a JSON key, so text) -> status, its phrase, text.
 
-    A reason without a status has 0 and an empty phrase.
+    A reason without a status has 0 and an empty phrase. `<why>` is for the worker to fill in.
     """
     return {
         str(int(reason)): (

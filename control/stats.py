@@ -95,6 +95,7 @@ class Stats(Collector):
         self._totals: Counter[str] = Counter()  # of workers that have been replaced
         self.items_count = 0
         self.dropped: Counter[str] = Counter()  # reason -> items not passed on to a worker
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the lines
         self.registry = prometheus.CollectorRegistry()
         self.registry.register(self)
         calls = prometheus.Counter(

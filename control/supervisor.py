@@ -123,10 +123,13 @@ def run(settings: Settings, *, python: Sequence[str] = PYTHON) -> int:
     """Run until a signal. The exit code: 0 stopped in order, 1 not. Raises ListenError."""
     # Children are told the number, so that all agree whatever cores each of them may use.
     settings = settings.model_copy(update={"workers": settings.worker_count})
-    _raise_fd_limit(settings.client_max_per_worker + WORKER_FD_SPARE_COUNT)
+    limit = _raise_fd_limit()
     listeners = open_listeners(
         settings.client_addresses, settings.control_addresses, worker_count=settings.workers
     )
+    needed_count = settings.client_max_per_worker + WORKER_FD_SPARE_COUNT
+    if limit != resource.RLIM_INFINITY and limit < needed_count:
+        log.warning("few_open_files", limit=limit, needed_for_client_maxconn=needed_count)
     try:
         with _children(settings, listeners, python) as children:
             return asyncio.run(_supervise(settings, listeners, children))
@@ -236,9 +239,8 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{inherited}" if inherited else here}
 
 
-def _raise_fd_limit(needed_count: int) -> None:
-    """Raise the soft limit of open files to the hard one; say so if it is not enough."""
+def _raise_fd_limit() -> int:
+    """Raise the soft limit of open files to the hard one, and give that."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < needed_count:
-        log.warning("few_open_files", limit=hard, needed_for_client_maxconn=needed_count)
+    return hard

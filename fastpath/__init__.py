@@ -1,0 +1,1 @@
+"""The data plane: every client connection, every hold, the fan-out. Compiled."""

@@ -155,8 +155,7 @@ cdef class Link(Upstream):
         if p.ref != 0:
             s = self._roster.find(p.ref)
             if s is None:
-                self._roster.tally.add(Counter.DROPPED_GHOST, 1)
-                return Outcome.DONE
+                return self._order_to_ghost(p)
             return self._order(s, p)
         if p.op == Order.WELCOME:
             self._greeted = True
@@ -175,6 +174,19 @@ cdef class Link(Upstream):
         else:
             raise ValueError("order without a session")
         return Outcome.DONE
+
+    cdef Outcome _order_to_ghost(self, Packet* p) except Outcome.FAIL:
+        # Normal: the client has left meanwhile. Control has marked the channels of a HOLD as held
+        # here, though; those that nobody else holds are freed again.
+        cdef tuple order
+        self._roster.tally.add(Counter.DROPPED_GHOST, 1)
+        if p.op != Order.HOLD:
+            return Outcome.DONE
+        order = self._decode(p)
+        return self.freed([
+            (channel, order[0]) for channel, _ in order[5]
+            if not self._roster.table.modes(channel) & <int> order[0]
+        ])
 
     cdef Outcome _order(self, Session s, Packet* p) except Outcome.FAIL:
         cdef tuple order = self._decode(p)

@@ -57,6 +57,7 @@ cdef class HoldTable:
     cdef uint32_t first_spool(self, bytes channel) noexcept
     cdef Spool* spool(self, uint32_t number) noexcept nogil
     # -- asking
+    cdef int modes(self, bytes channel) noexcept  # the kinds of holds on a channel, as bits
     cdef list channels(self)                      # [(channel, modes)], for HELD
     cdef list lasts(self, uint32_t slot)          # [(channel, prev_id)] where ids are tracked
     cdef uint32_t held_count(self, uint32_t slot) noexcept nogil

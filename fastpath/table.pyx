@@ -116,6 +116,10 @@ cdef class HoldTable:
 
     # -- asking -------------------------------------------------------------------------------
 
+    cdef int modes(self, bytes channel) noexcept:
+        cdef uint32_t number = self._number(channel)
+        return 0 if number == NOWHERE else self._modes(number)
+
     cdef list channels(self):
         cdef list found = []
         cdef bytes channel

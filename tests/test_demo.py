@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+
+from control import demo
 from support.client import Client, Reply
 from support.fanway import BUGS, STOP_SECONDS, command, environment
 from support.spelling import request
 from support.waiting import until
-
-from control import demo
 
 ROOT = Path(__file__).parent.parent
 READY = re.compile(r"http://localhost:(\d+)/$", re.MULTILINE)

@@ -25,7 +25,8 @@ QUICK_RESULTS = report.ROOT / "build" / "bench"  # figures of a smoke check are 
 def main() -> int:
     """The exit code: 0 if everything was measured and nothing was lost, doubled or disordered."""
     args = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))  # so that what was started is ended
     names = args.scenario or list(SCENARIOS)
     try:
         build()
@@ -93,7 +94,7 @@ def _measure(name: str, target: str, repetition: int, cores: Cores, *, quick: bo
     try:
         with TARGETS[target](cores) as running, load(running, core=cores.load) as client:
             row["figures"] = scenario.measure(running, client, size)
-    except BenchError as error:
+    except (BenchError, OSError) as error:
         row["error"] = str(error)
     row["seconds"] = round(time.monotonic() - began, 1)
     print(f"{name} {repetition} {target:<8} {row['seconds']:5.1f} s  {_brief(row)}", flush=True)

@@ -27,6 +27,7 @@ def compiler() -> list[str]:
 
 def build() -> None:
     """Compile what is missing or old. Raises BenchError with the compiler's own words."""
+    words = compiler()
     BIN.mkdir(exist_ok=True)
     headers = list(FOLDER.glob("*.h"))
     for name in PROGRAMS:
@@ -34,7 +35,7 @@ def build() -> None:
         newest = max(path.stat().st_mtime for path in (source, *headers))
         if binary.exists() and binary.stat().st_mtime > newest:
             continue
-        argv = [*compiler(), *FLAGS, "-o", str(binary), str(source)]
+        argv = [*words, *FLAGS, "-o", str(binary), str(source)]
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False
         )

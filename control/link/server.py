@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol, cast, cast
+from typing import Protocol, cast
 
 from control.errors import LinkError
 from control.link import codec
@@ -191,7 +191,7 @@ class LinkServer:
         self.congested(link, False)
         if self.links.get(link.worker) is link:
             del self.links[link.worker]
-            log.warning("link_lost", worker=link.worker, pid=link.pid)
+            log.info("link_lost", worker=link.worker, pid=link.pid)
             self.reports.lost(link)
 
     def congested(self, link: Link, is_congested: bool) -> None:

@@ -110,7 +110,11 @@ def test_an_unknown_setting_in_the_file_is_refused_with_a_guess(file: Path) -> N
     ]
 
 
-def test_an_unknown_variable_of_ours_is_refused_with_a_guess() -> None:
+def test_a_variable_of_nobody_we_know_is_left_alone() -> None:
+    load({}, {"FANWAY_RUN": "folder", "FANWAY_ARGS": "--workers 1", "FANWAY": "path"})
+
+
+def test_a_misspelt_variable_is_refused_with_a_guess() -> None:
     assert problems(environ={"FANWAY_SIGKEY": "x"}) == [
         "unknown setting FANWAY_SIGKEY in the environment; did you mean FANWAY_SIG_KEY?"
     ]

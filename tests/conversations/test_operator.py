@@ -88,15 +88,16 @@ def test_the_log_is_quiet_about_requests_unless_asked(hub: Hub, origin: Origin) 
 
 
 def test_a_stranger_cannot_write_a_line_of_the_log(hub: Hub, origin: Origin) -> None:
-    flags = ("--log-level", "debug", "--log-format", "logfmt")
-    origin.answers(answer("Grip-Hold: x"))
-    with Fanway(*flags, routes=[f"* {hub.target}"]) as fanway:
+    forged = "x event=forged\t\x85"
+    origin.answers(answer("Grip-Hold: stream", f"Grip-Keep-Alive: x; mode={forged}x"))
+    with Fanway("--log-format", "logfmt", routes=[f"* {hub.target}"]) as fanway:
         client = Client(fanway.address)
-        client.send(request(origin.host, '/"%0aevent=forged\x80\x1b')).response()
+        client.send(request(origin.host, '/"event=forged')).response()
         client.close()
-        until(lambda: any("forged" in line for line in fanway.lines), "a line of the request")
-        assert not any(line.startswith("event=forged") for line in fanway.lines)
-        assert not any("\x1b" in line for line in fanway.lines)
+        line = fanway.wait_for_log("bad_instruct")
+        assert "event=forged" in line["path"]
+        assert fanway.events("forged") == []
+        assert all(text.isprintable() for text in fanway.lines)
 
 
 # -- fanway publish --------------------------------------------------------------------------------

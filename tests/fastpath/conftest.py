@@ -64,8 +64,13 @@ def poll(stage: Stage) -> Callable[..., Client]:
     """A client in a response hold on these channels."""
 
     def poll(*channels: str | tuple[str, str], client: Client | None = None, **hold: Any):
-        client = stage.asks("/poll", *hold.pop("request_headers", ()), client=client,
-                            method=hold.pop("method", "GET"), minor=hold.pop("minor", 1))
+        client = stage.asks(
+            "/poll",
+            *hold.pop("request_headers", ()),
+            client=client,
+            method=hold.pop("method", "GET"),
+            minor=hold.pop("minor", 1),
+        )
         probe.hold(client.session, mode=1, channels=named(channels), **hold)
         assert client.state == "HELD_RESPONSE"
         return client

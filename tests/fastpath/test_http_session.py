@@ -1,4 +1,4 @@
-"""An HTTP client's session: its states, reading and asking, credit, deadlines, holds, and its end."""
+"""An HTTP client's session: its states, asking, credit, deadlines, holds, and its end."""
 
 from __future__ import annotations
 
@@ -62,9 +62,19 @@ def test_a_request_is_reported_once_its_head_is_complete(stage: Stage, split: st
         client.says(piece)
     assert stage.reports() == [
         Opened(
-            *(client.ref, False, 0, [], b"", False, 1, False, b"", b"GET", b"/a?b"),
-            [(b"Host", b"a.test"), (b"X-One", b"1")],
-            False,
+            client.ref,
+            again=False,
+            length=0,
+            lasts=[],
+            body=b"",
+            websocket=False,
+            minor=1,
+            tls=False,
+            peer=b"",
+            method=b"GET",
+            target=b"/a?b",
+            headers=[(b"Host", b"a.test"), (b"X-One", b"1")],
+            more=False,
         )
     ]
     assert client.state == "ASKED"
@@ -444,7 +454,7 @@ def test_a_gap_makes_a_held_request_ask_again_with_the_last_id_it_has(
 def test_a_stream_begins_with_its_head_and_its_first_content(stage: Stage) -> None:
     client = stage.asks()
     probe.hold(
-        *(client.session,),
+        client.session,
         mode=STREAM,
         channels=[(b"a", None)],
         headers=[(b"Content-Type", b"text/plain")],
@@ -456,9 +466,7 @@ def test_a_stream_begins_with_its_head_and_its_first_content(stage: Stage) -> No
     )
 
 
-def test_each_message_is_a_chunk_of_the_stream(
-    stage: Stage, stream: Callable[..., Client]
-) -> None:
+def test_each_message_is_a_chunk_of_the_stream(stage: Stage, stream: Callable[..., Client]) -> None:
     client = stream("a")
     probe.publish(stage.fanout, b"a", stream=(0, b"one"))
     assert client.hears() == b"3\r\none\r\n"

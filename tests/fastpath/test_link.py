@@ -1,4 +1,4 @@
-"""The worker's end of the link: greeting, orders in any pieces, reports, and what happens when it breaks."""
+"""The worker's end of the link: greeting, orders in any pieces, reports, and its loss."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastpath.link import Link
 from support.stage import LIMITS, Client, Stage, request
 
 from control.link import codec
@@ -28,7 +29,6 @@ from control.link.packets import (
     Tally,
 )
 from fastpath import probe_session as probe
-from fastpath.link import Link
 
 WORKER = 3
 SETTINGS = {**LIMITS, "stop_timeout_ms": 1000}
@@ -58,7 +58,10 @@ class LinkedStage(Stage):
         self.losses = 0
         self.drains = 0
         self.link = Link(
-            *(self.roster, self.fanout, self.loop, WORKER),
+            self.roster,
+            self.fanout,
+            self.loop,
+            WORKER,
             on_welcome=self.welcomes.append,
             on_lost=self._lost,
             on_drain=self._drain,
@@ -111,14 +114,12 @@ def split(request: pytest.FixtureRequest) -> str:
 
 
 def ok(ref: int, body: bytes = b"hi") -> bytes:
-    return codec.respond(
-        ref, status=200, reason=b"OK", headers=[], length=len(body), body=body
-    )
+    return codec.respond(ref, status=200, reason=b"OK", headers=[], length=len(body), body=body)
 
 
 def stream_on(ref: int, *channels: bytes) -> bytes:
     return codec.hold(
-        *(ref,),
+        ref,
         mode=Mode.STREAM,
         channels=[(channel, None) for channel in channels],
         status=200,
@@ -190,7 +191,9 @@ def test_a_body_travels_up_and_down_in_parts(stage: LinkedStage, split: str) -> 
     assert (opened.body, received.content, received.more) == (b"up", b"up", False)
     head = codec.respond(client.ref, status=200, reason=b"OK", headers=[], length=-1, more=True)
     stage.orders(
-        *(head, codec.send(client.ref, Kind.BODY, b"down", more=True), codec.finish(client.ref)),
+        head,
+        codec.send(client.ref, Kind.BODY, b"down", more=True),
+        codec.finish(client.ref),
         split=split,
     )
     assert client.hears().endswith(b"\r\n\r\n4\r\ndown\r\n0\r\n\r\n")
@@ -253,7 +256,7 @@ def test_a_hold_brings_its_keep_alive(stage: LinkedStage) -> None:
     client = stage.asks()
     stage.orders(
         codec.hold(
-            *(client.ref,),
+            client.ref,
             mode=Mode.STREAM,
             channels=[(b"a", None)],
             keep_alive_mode=KeepAlive.INTERVAL,
@@ -372,9 +375,7 @@ def test_an_order_that_cannot_be_carried_out_ends_its_session_and_not_the_link(
     stage: LinkedStage,
 ) -> None:
     client, other = stage.asks(), stage.asks()
-    bad = codec.respond(
-        client.ref, status=200, reason=b"OK", headers=[(b"X", b"a\nb")], length=0
-    )
+    bad = codec.respond(client.ref, status=200, reason=b"OK", headers=[(b"X", b"a\nb")], length=0)
     stage.orders(bad, ok(other.ref))
     assert probe.reason(client.session) == 91
     assert other.hears().endswith(b"hi")
@@ -493,7 +494,7 @@ def test_equal_holds_share_one_rendered_answer(stage: LinkedStage) -> None:
     for client in clients:
         stage.orders(
             codec.hold(
-                *(client.ref,),
+                client.ref,
                 mode=Mode.RESPONSE,
                 channels=[(b"a", None)],
                 timeout_ms=9000,

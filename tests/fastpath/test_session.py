@@ -49,7 +49,8 @@ def test_slots_do_not_run_out(stage: Stage) -> None:
     clients = [stage.connect() for _ in range(600)]
     assert len({client.session.slot for client in clients}) == 600
     for client in clients:
-        client.says(request())
+        client.sock.send(request())
+    stage.turn()
     assert [report.ref for report in stage.reports()] == [client.ref for client in clients]
 
 
@@ -64,9 +65,7 @@ def packets(stage: Stage, stream: Callable[..., Client]) -> Client:
     return client
 
 
-def test_several_messages_of_a_turn_leave_in_one_system_call(
-    stage: Stage, packets: Client
-) -> None:
+def test_several_messages_of_a_turn_leave_in_one_system_call(stage: Stage, packets: Client) -> None:
     for content in (b"1", b"22", b"333"):
         probe.publish(stage.fanout, b"a", stream=(0, content))
     assert packets.packet() == b"", "nothing leaves while messages are marked"

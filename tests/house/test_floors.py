@@ -8,6 +8,7 @@ import sys
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
+
 from support.sources import PLANES, ROOT, imports, module_of, modules, shown, sources
 
 FLOORS = {

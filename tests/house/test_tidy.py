@@ -27,8 +27,9 @@ def _code_lines(path: Path) -> list[str]:
 
 
 def test_files_are_short() -> None:
-    for path in sources(*FOLDERS):
-        assert len(path.read_text().splitlines()) <= FILE_LINES_MAX, shown(path)
+    lengths = {shown(path): len(path.read_text().splitlines()) for path in sources(*FOLDERS)}
+    long = [f"{path}: {count} lines" for path, count in lengths.items() if count > FILE_LINES_MAX]
+    assert not long, "\n".join(long)
 
 
 def test_lines_are_short() -> None:
@@ -38,7 +39,7 @@ def test_lines_are_short() -> None:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if len(line) > LINE_COLUMNS_MAX
     ]
-    assert not long
+    assert not long, "\n".join(long)
 
 
 def _functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -66,7 +67,7 @@ def test_functions_are_short() -> None:
         for name, length in _functions(path)
         if length > FUNCTION_LINES_MAX
     ]
-    assert not long
+    assert not long, "\n".join(long)
 
 
 def test_nothing_is_left_for_later() -> None:
@@ -76,7 +77,7 @@ def test_nothing_is_left_for_later() -> None:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if MARKER.search(line)
     ]
-    assert not left
+    assert not left, "\n".join(left)
 
 
 def test_every_module_says_what_it_is() -> None:
@@ -87,7 +88,7 @@ def test_every_module_says_what_it_is() -> None:
         and path.read_text().strip()
         and not path.read_text().startswith(('"""', "#!"))
     ]
-    assert not silent
+    assert not silent, "\n".join(silent)
 
 
 def test_every_contract_says_what_the_room_is() -> None:
@@ -104,7 +105,7 @@ def test_every_pointer_says_whose_it_is() -> None:
         and (field := POINTER_FIELD.match(line))
         and not OWNERSHIP.search(field[1] or "")
     ]
-    assert not nameless
+    assert not nameless, "\n".join(nameless)
 
 
 def test_every_c_function_says_how_it_fails() -> None:
@@ -119,7 +120,7 @@ def test_every_c_function_says_how_it_fails() -> None:
             if not kind or (kind not in PYTHON_TYPES | classes and not fails):
                 number = text.count("\n", 0, found.start()) + 1
                 silent.append(f"{shown(path)}:{number}: {found['name']}")
-    assert not silent
+    assert not silent, "\n".join(silent)
 
 
 def test_only_the_gate_assigns_the_state() -> None:

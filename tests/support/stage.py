@@ -15,15 +15,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from control.link import codec
-from control.reasons import worker_table
-from fastpath import probe_session as probe
 from fastpath.fanout import Fanout
 from fastpath.http_session import HttpSession
 from fastpath.session import Limits, Roster
 from fastpath.table import HoldTable
 from fastpath.tally import Tally
 from fastpath.wheel import Wheel
+
+from control.link import codec
+from control.reasons import worker_table
+from fastpath import probe_session as probe
 
 START_MS = 1_000_000
 TURNS_MAX = 10_000  # more is a loop that never rests
@@ -398,9 +399,10 @@ def request(
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def live_objects() -> dict[str, int]:
-    """How many objects of the data plane are alive, by type; those made before gc.freeze() aside."""
-    gc.collect()
+def live_objects(*, collect: bool = True) -> dict[str, int]:
+    """How many objects of the data plane live, by type; those before gc.freeze() aside."""
+    if collect:
+        gc.collect()
     counts: dict[str, int] = {}
     for thing in gc.get_objects():
         kind = type(thing)
