@@ -1,4 +1,4 @@
-"""`fanway`: run, check, publish. Nothing but arguments: what they ask for is done elsewhere."""
+"""`fanway`: run, check, publish, demo. Nothing but arguments: what they ask for is done elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from control import check_command, log, publish_command, supervisor
+from control import check_command, demo, log, publish_command, supervisor
 from control.config import Settings, SettingsError, about, words
 from control.config_sources import did_you_mean, load
 from control.config_text import example, explained, flag, groups
@@ -104,6 +104,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     _add_settings(check)
     publish = command("publish", publish_command.run, "publish one item", PUBLISH_EXAMPLES)
     publish_command.add_arguments(publish)
+    demo.add_arguments(command("demo", demo.run, "start Fanway with an example origin and a page", ""))
     return parser, commands
 
 

@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 from aiohttp import (
@@ -164,6 +164,7 @@ class Origins:
         self._timeout = ClientTimeout(total=None, connect=connect_timeout_seconds)
         self._silence_timeout_seconds = silence_timeout_seconds
         self._called = called
+        self._protocol = partial[ResponseHandler](_Protocol, asyncio.get_running_loop())
         self._tcp = TCPConnector(limit=0, resolver=ThreadedResolver())
         self._tcp._factory = self._protocol
         self._unix: dict[str, UnixConnector] = {}  # one a path that a route names
@@ -173,10 +174,6 @@ class Origins:
         """Close every connection."""
         for connector in (self._tcp, *self._unix.values()):
             await connector.close()
-
-    @staticmethod
-    def _protocol() -> ResponseHandler:
-        return _Protocol(asyncio.get_running_loop())
 
     async def call(
         self, targets: Sequence[Target], ask: Callable[[Target], Request], body: Body

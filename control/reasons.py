@@ -37,6 +37,14 @@ class Reason(IntEnum):
     HEAD_TOO_BIG = 11, 431, None, "Request header size exceeded limit of {head_bytes_max} bytes.\n"
     BODY_TOO_BIG = 12, 413, 1009, "Request body too large.\n"
     HEAD_TIMEOUT = 13, 408, None, "Request header took too long.\n"
+    BAD_UPGRADE = (
+        *(14, 400, None),
+        'Request contained an Upgrade header with value "websocket" but the request was not a '
+        "valid WebSocket request.\n",
+    )
+    BAD_FRAME = 20, None, 1002, "malformed WebSocket frame"
+    BAD_TEXT = 21, None, 1007, "text is not UTF-8"
+    MESSAGE_TOO_BIG = 22, None, 1009, "message too large"
     SLOW = 30, None, 1013, "the client did not read fast enough"
     IDLE = 31, None, None, "the connection was idle for too long"
     ORDERED = 40, None, None, "closed by the origin"
@@ -48,16 +56,18 @@ class Reason(IntEnum):
     INTERNAL = 91, 500, 1011, "Internal error.\n"
 
 
-def worker_table(*, head_bytes_max: int) -> dict[str, tuple[int, str, str]]:
-    """What WELCOME tells a worker: code (a JSON key, so text) -> status, its phrase, text.
+def worker_table(*, head_bytes_max: int) -> dict[str, tuple[int, str, str, int]]:
+    """What WELCOME tells a worker: code (a JSON key, so text) -> status, phrase, text, close code.
 
-    A reason without a status has 0 and an empty phrase. `<why>` is for the worker to fill in.
+    A reason without a status has 0 and an empty phrase, one without a close code 0. `<why>` is for
+    the worker to fill in.
     """
     return {
         str(int(reason)): (
             reason.status or 0,
             HTTPStatus(reason.status).phrase if reason.status else "",
             reason.text.format(head_bytes_max=head_bytes_max),
+            reason.close_code or 0,
         )
         for reason in Reason
     }

@@ -67,7 +67,7 @@ async def poll(request: web.Request) -> web.Response:
 
 @routes.post("/publish")
 async def publish(request: web.Request) -> web.Response:
-    text = (await request.text()).strip()
+    text = (await request.read()).decode(errors="replace").strip()
     if not 0 < len(text) <= TEXT_MAX:
         return web.Response(status=400, text=f"Send a text of 1 to {TEXT_MAX} characters.\n")
     recent = request.app[RECENT]

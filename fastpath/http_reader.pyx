@@ -132,7 +132,8 @@ cdef class HttpReader:
 
     def on_header(self, bytes name, bytes value):
         if self._in_head and not self._primed:  # afterwards: trailers, which are dropped
-            self._request.headers.append((name, value))
+            # llhttp leaves blanks behind a value, which are no part of it (RFC 9112, 5.1).
+            self._request.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self):
         if self._primed:

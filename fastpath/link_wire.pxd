@@ -12,6 +12,7 @@ cdef enum Report:
     GRANTED = 0x04
     HELD = 0x05
     FREED = 0x06
+    SIGNALLED = 0x07
     CLOSED = 0x08
     SYNCED = 0x09
     TALLY = 0x0A
@@ -32,9 +33,22 @@ cdef enum Order:
     RELEASE = 0x4C
     DRAIN = 0x4D
     PING = 0x4E
+    KEEP_ALIVE = 0x4F
 
 cdef enum:
     FLAG_MORE = 1
+
+cdef enum Kind:            # of RECEIVED and SEND
+    KIND_BODY = 0
+    KIND_TEXT = 1
+    KIND_BINARY = 2
+    KIND_PING = 3
+    KIND_PONG = 4
+    KIND_CLOSE = 5
+
+cdef enum Signal:          # of SIGNALLED
+    REFRESH_ASKED = 1
+    CLOSE_PUBLISHED = 2
 
 cdef struct Packet:
     uint8_t op
@@ -64,6 +78,7 @@ cdef bytes read_channel(View payload)      # SUBSCRIBE, UNSUBSCRIBE
 cdef tuple read_publish(View payload)
 cdef tuple read_close(View payload)        # (reason, code, text)
 cdef uint32_t read_grant(View payload) except? 0xFFFFFFFF
+cdef tuple read_keep_alive(View payload)   # (mode, interval_ms, kind, content)
 cdef Outcome read_bare(View payload) except Outcome.FAIL    # FINISH, RELEASE, DRAIN, PING
 
 # -- reports: values in, one packet out. OPENED is made of a part that a held session keeps (its
@@ -77,6 +92,7 @@ cdef bytes write_received(uint64_t ref, int kind, object body, bint more)  # bod
 cdef bytes write_granted(uint64_t ref, uint32_t count)
 cdef bytes write_held(bytes channel, int modes)
 cdef bytes write_freed(bytes channel, int modes, uint64_t orders)
+cdef bytes write_signalled(uint64_t ref, int what)
 cdef bytes write_closed(uint64_t ref, int reason, int code, uint64_t bytes_in, uint64_t bytes_out)
 cdef bytes write_tally(bytes json)
 cdef bytes write_bare(int op)              # SYNCED, PONG

@@ -24,8 +24,6 @@ cdef enum:
     ACTION_SEND = 0
     ACTION_CLOSE = 2
     ACTION_REFRESH = 3
-    KIND_PONG = 4          # kinds of SEND and RECEIVED
-    KIND_CLOSE = 5
 
 
 cdef LinkStep link_read(Packet* p, View* v) noexcept nogil:
@@ -38,7 +36,7 @@ cdef LinkStep link_read(Packet* p, View* v) noexcept nogil:
     p.flags = take_u8(&ahead)
     cdef uint16_t reserved = take_u16(&ahead)
     p.ref = take_u64(&ahead)
-    if p.op < WELCOME or p.op > PING or p.flags & ~FLAG_MORE or reserved:
+    if p.op < WELCOME or p.op > KEEP_ALIVE or p.flags & ~FLAG_MORE or reserved:
         return LINK_BAD
     if size > LINK_PAYLOAD_MAX:
         return LINK_BAD
@@ -72,7 +70,7 @@ cdef tuple read_respond(View payload):
 
 cdef tuple read_send(View payload):
     cdef View* v = &payload
-    kind = choice(v, 0, KIND_CLOSE, "kind")
+    kind = choice(v, Kind.KIND_BODY, Kind.KIND_CLOSE, "kind")
     return kind, rest(v)
 
 
@@ -133,7 +131,7 @@ cdef tuple item_format(View* v):
     if kind == HTTP_STREAM:
         return kind, action, str32(v, "content")
     if kind == WS_MESSAGE:
-        ws_kind = choice(v, 1, KIND_PONG, "message kind")
+        ws_kind = choice(v, Kind.KIND_TEXT, Kind.KIND_PONG, "message kind")
         return kind, action, ws_kind, str32(v, "content")
     status = u16(v, "status")
     reason = str16(v, "reason")
@@ -155,6 +153,16 @@ cdef uint32_t read_grant(View payload) except? 0xFFFFFFFF:
     cdef uint32_t count = u32(&payload, "bytes")
     end(&payload)
     return count
+
+
+cdef tuple read_keep_alive(View payload):
+    cdef View* v = &payload
+    mode = choice(v, 0, 2, "mode")
+    interval_ms = u32(v, "milliseconds")
+    kind = choice(v, Kind.KIND_TEXT, Kind.KIND_PONG, "kind")
+    content = str32(v, "content")
+    end(v)
+    return mode, interval_ms, kind, content
 
 
 cdef Outcome read_bare(View payload) except Outcome.FAIL:
@@ -308,6 +316,13 @@ cdef bytes write_freed(bytes channel, int modes, uint64_t orders):
     cdef uint8_t* at
     out = packet(FREED, 0, 0, size16(channel, "channel") + 1 + 8, &at)
     put_u64(put_u8(put_str16(at, channel), modes), orders)
+    return out
+
+
+cdef bytes write_signalled(uint64_t ref, int what):
+    cdef uint8_t* at
+    out = packet(SIGNALLED, 0, ref, 1, &at)
+    put_u8(at, what)
     return out
 
 

@@ -30,6 +30,7 @@ def reports():
         "GRANTED": Report.GRANTED,
         "HELD": Report.HELD,
         "FREED": Report.FREED,
+        "SIGNALLED": Report.SIGNALLED,
         "CLOSED": Report.CLOSED,
         "SYNCED": Report.SYNCED,
         "TALLY": Report.TALLY,
@@ -53,6 +54,7 @@ def orders():
         "RELEASE": Order.RELEASE,
         "DRAIN": Order.DRAIN,
         "PING": Order.PING,
+        "KEEP_ALIVE": Order.KEEP_ALIVE,
     }
 
 
@@ -140,6 +142,10 @@ def read_grant(bytes payload not None):
     return link_wire.read_grant(view(payload))
 
 
+def read_keep_alive(bytes payload not None):
+    return link_wire.read_keep_alive(view(payload))
+
+
 def read_bare(bytes payload not None):
     link_wire.read_bare(view(payload))
 
@@ -160,6 +166,7 @@ ORDER_READERS = {
     Order.RELEASE: read_bare,
     Order.DRAIN: read_bare,
     Order.PING: read_bare,
+    Order.KEEP_ALIVE: read_keep_alive,
 }
 
 
@@ -190,6 +197,10 @@ def write_held(channel, modes):
 
 def write_freed(channel, modes, orders):
     return link_wire.write_freed(channel, modes, orders)
+
+
+def write_signalled(ref, what):
+    return link_wire.write_signalled(ref, what)
 
 
 def write_closed(ref, reason, code, bytes_in, bytes_out):

@@ -9,6 +9,10 @@ cdef enum Reason:
     HEAD_TOO_BIG = 11
     BODY_TOO_BIG = 12
     HEAD_TIMEOUT = 13
+    BAD_UPGRADE = 14
+    BAD_FRAME = 20
+    BAD_TEXT = 21
+    MESSAGE_TOO_BIG = 22
     SLOW = 30
     IDLE = 31
     ORDERED = 40

@@ -52,7 +52,7 @@ cdef class Limits:
         uint64_t stall_timeout_ms
         uint64_t request_body_max_bytes    # 0: no limit
         uint32_t client_max
-        dict reasons                       # reason -> (status, phrase, text)
+        dict reasons                       # reason -> (status, phrase, text, close code)
 
 cdef class Roster:
     cdef:

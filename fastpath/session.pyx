@@ -69,7 +69,7 @@ cdef class Limits:
         self.request_body_max_bytes = settings["request_body_max_bytes"]
         self.client_max = settings["client_max"]
         self.reasons = {
-            int(code): (int(row[0]), row[1].encode(), row[2].encode())
+            int(code): (int(row[0]), row[1].encode(), row[2].encode(), int(row[3]))
             for code, row in settings["reasons"].items()
         }
 

@@ -83,6 +83,8 @@ def fanway(hub: Hub, hub_v6: Hub, refused: tuple[str, str], keys: Path) -> Itera
         f"refused.test {refused[0]}",
         f"refused.test,path_beg=/debug/,debug {refused[0]} {refused[1]}",
         f"failover.test {refused[0]} {hub.target}",
+        f"twice.test {hub.target} {hub.target}",
+        f"by-name.test localhost:{hub.port}",
         f"v6.test {hub_v6.target}",
         f"ec.test,sig_key=file:{keys}/ec.pem {hub.target}",
         f"rsa.test,sig_key=file:{keys}/rsa.pem {hub.target}",

@@ -36,6 +36,8 @@ from control.link.packets import (
     Pong,
     Received,
     Report,
+    Signal,
+    Signalled,
     Synced,
     Tally,
 )
@@ -217,6 +219,11 @@ def _freed(packet: Packet) -> Freed:
     return Freed(channel, _modes(modes), orders_count)
 
 
+def _signalled(packet: Packet) -> Signalled:
+    _end(packet.payload, 1)
+    return Signalled(packet.ref, Signal(packet.payload[0]))
+
+
 def _closed(packet: Packet) -> Closed:
     return Closed(packet.ref, *_CLOSED.unpack(packet.payload))
 
@@ -245,6 +252,7 @@ _DECODERS: dict[int, Callable[[Packet], AnyReport]] = {
     Report.GRANTED: _granted,
     Report.HELD: _held,
     Report.FREED: _freed,
+    Report.SIGNALLED: _signalled,
     Report.CLOSED: _closed,
     Report.SYNCED: _synced,
     Report.TALLY: _tally,
@@ -336,12 +344,12 @@ def hold(
 
 
 def subscribe(ref: int, channel: bytes) -> bytes:
-    """Add a channel to a held session."""
+    """Add a channel to what a WebSocket holds."""
     return _packet(Order.SUBSCRIBE, ref, _p16(channel, "channel"))
 
 
 def unsubscribe(ref: int, channel: bytes) -> bytes:
-    """Take a channel from a held session."""
+    """Take a channel from what a WebSocket holds."""
     return _packet(Order.UNSUBSCRIBE, ref, _p16(channel, "channel"))
 
 
@@ -401,7 +409,7 @@ def bare_format(kind: FormatKind, action: Action) -> bytes:
 
 
 def close(ref: int, reason: int, code: int = 0, text: bytes = b"") -> bytes:
-    """End a session; reason 0 is an orderly end, code 0 no WebSocket code."""
+    """End a session; reason 0 is an orderly end, which sends a WebSocket's client `code`, 0: 1000."""
     return _packet(
         Order.CLOSE, ref, _pack(_CLOSE, "reason or close code", reason, code), _p16(text, "text")
     )
@@ -413,8 +421,22 @@ def grant(ref: int, count_bytes: int) -> bytes:
 
 
 def release(ref: int) -> bytes:
-    """End a hold and keep its session."""
+    """End a hold and keep its session; of a WebSocket: leave it to the worker and its channels."""
     return _packet(Order.RELEASE, ref)
+
+
+def keep_alive(
+    ref: int, *, mode: KeepAlive, interval_ms: int = 0, kind: Kind = Kind.TEXT, content: bytes = b""
+) -> bytes:
+    """Let the worker send a WebSocket this message itself; mode NONE: no longer."""
+    if not Kind.TEXT <= kind <= Kind.PONG:
+        raise ValueError(f"a {kind.name} is not a keep-alive")
+    return _packet(
+        Order.KEEP_ALIVE,
+        ref,
+        _pack(_KEEP_ALIVE, "milliseconds", mode, interval_ms, kind),
+        _p32(content),
+    )
 
 
 def drain() -> bytes:
@@ -431,6 +453,7 @@ _U8 = tuple(bytes((number,)) for number in range(8))  # every small number that 
 _I64 = struct.Struct(">q")
 _HOLD = struct.Struct(">BIBI")
 _CLOSE = struct.Struct(">HH")
+_KEEP_ALIVE = struct.Struct(">BIB")
 
 
 def _packet(order: Order, ref: int, *parts: bytes, more: bool = False) -> bytes:

@@ -26,6 +26,7 @@ class Report(IntEnum):
     GRANTED = 0x04
     HELD = 0x05
     FREED = 0x06
+    SIGNALLED = 0x07
     CLOSED = 0x08
     SYNCED = 0x09
     TALLY = 0x0A
@@ -49,6 +50,7 @@ class Order(IntEnum):
     RELEASE = 0x4C
     DRAIN = 0x4D
     PING = 0x4E
+    KEEP_ALIVE = 0x4F
 
 
 class Kind(IntEnum):
@@ -71,7 +73,7 @@ class Mode(IntFlag):
 
 
 class KeepAlive(IntEnum):
-    """When a stream hold is sent its keep-alive bytes."""
+    """When a stream hold, or a WebSocket, is sent its keep-alive."""
 
     NONE = 0
     IDLE = 1
@@ -168,6 +170,21 @@ class Freed:
     orders_count: int  # that the worker had read, WELCOME being the first
 
 
+class Signal(IntEnum):
+    """What a publish has done to a WebSocket."""
+
+    REFRESH = 1  # a refresh is asked for
+    CLOSED = 2  # a close frame has been sent
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A publish has done something to a WebSocket that its origin should know."""
+
+    ref: int
+    what: Signal
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """A session that control was asked about is over."""
@@ -196,4 +213,16 @@ class Pong:
     """The answer to PING."""
 
 
-AnyReport = Hello | Opened | Received | Granted | Held | Freed | Closed | Synced | Tally | Pong
+AnyReport = (
+    Hello
+    | Opened
+    | Received
+    | Granted
+    | Held
+    | Freed
+    | Signalled
+    | Closed
+    | Synced
+    | Tally
+    | Pong
+)

@@ -38,7 +38,7 @@ def test_gripcontrol_closes_a_stream(grip: GripPubControl, stream: Stream, chann
 def test_gripcontrol_answers_a_poll(grip: GripPubControl, poll: Poll, channel: str) -> None:
     client = poll(channel)
     form = HttpResponseFormat(code=404, reason="Gone Fishing", headers={"X-One": "1"}, body="text")
-    grip.publish_http_response(channel, form)
+    grip.publish_http_response(channel, form, blocking=True)
     reply = client.response()
     assert (reply.status, reply.reason, reply.body) == (404, "Gone Fishing", b"text")
     assert reply.one("X-One") == "1"
@@ -59,7 +59,7 @@ def test_gripcontrol_publishes_in_the_background(
 def test_gripcontrol_hears_of_an_error(grip: GripPubControl, channel: str) -> None:
     form = HttpResponseFormat(code=5000, body="")
     with pytest.raises(ValueError, match="failed to publish"):
-        grip.publish_http_response(channel, form)
+        grip.publish_http_response(channel, form, blocking=True)
 
 
 def test_pubcontrol_publishes_items_of_several_formats(

@@ -26,8 +26,10 @@ def test_the_worker_gets_status_phrase_and_text_of_every_reason() -> None:
         431,
         "Request Header Fields Too Large",
         "Request header size exceeded limit of 8192 bytes.\n",
+        0,
     )
-    assert table["1"] == (0, "", "the client closed the connection")
+    assert table["1"] == (0, "", "the client closed the connection", 0)
+    assert table["21"] == (0, "", "text is not UTF-8", 1007)
     assert [int(code) for code in table] == list(Reason)
 
 

@@ -17,7 +17,7 @@ Hold = Callable[..., Client]
 
 def echo(wire: Wire, sent: Request) -> None:
     """Answers with the method, the target and the body."""
-    wire.send(answer(body=f"{sent.method} {sent.target} ".encode() + sent.body))
+    wire.send(answer("Connection: close", body=f"{sent.method} {sent.target} ".encode() + sent.body))
 
 
 # -- one connection, many requests -----------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.client import Address, Client
+from support.client import Client
 from support.fanway import Fanway
 from support.origin import Hub, Origin
 from support.spelling import answer, request
@@ -23,7 +23,8 @@ def everywhere(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
     control = ("127.0.0.1:0", f"unix:{folder}/control")
     flags = [w for a in clients for w in ("--listen", a)]
     flags += [w for a in control for w in ("--control-listen", a)]
-    with Fanway(*flags, "--workers", "2", routes=[f"* {hub.target}"]) as fanway:
+    flags += ["--workers", "2", "--x-forwarded-for", "append"]
+    with Fanway(*flags, routes=[f"* {hub.target}"]) as fanway:
         yield fanway
     assert not Path(folder, "clients").exists()
     assert not Path(folder, "control").exists()
@@ -77,16 +78,14 @@ def test_a_publish_reaches_the_clients_of_all_workers(
     until(lambda: everywhere.metric("fanway_channels") == 0, "no channel is left")
 
 
-def test_the_address_of_a_unix_client_is_not_appended(hub: Hub, tmp_path: Path) -> None:
-    origin = hub.origin("unix-client.test")
-    path: Address = f"{tmp_path}/s"
-    flags = ("--listen", f"unix:{path}", "--x-forwarded-for", "append")
-    with Fanway(*flags, routes=[f"* {hub.target}"]) as fanway:
-        assert fanway.address == path
-        client = Client(path)
-        assert client.send(request(origin.host)).response().status == 200
-        client.close()
-    assert origin.requests[0].all("X-Forwarded-For") == []
+@pytest.mark.parametrize(("number", "appended"), [(0, ["127.0.0.1"]), (1, ["::1"]), (2, [])])
+def test_209_the_address_of_a_client_is_appended_if_it_has_one(
+    everywhere: Fanway, origin: Origin, number: int, appended: list[str]
+) -> None:
+    client = Client(everywhere.addresses[number])
+    assert client.send(request(origin.host)).response().status == 200
+    client.close()
+    assert origin.requests[0].all("X-Forwarded-For") == appended
 
 
 def test_connections_are_accepted_where_the_log_says(everywhere: Fanway) -> None:

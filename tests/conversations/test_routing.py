@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.client import Client
 from support.fanway import Fanway
-from support.origin import Hub, Origin
+from support.origin import Hub
 from support.spelling import answer, request
 from support.waiting import until
 
@@ -23,12 +23,12 @@ class Routed:
 
     fanway: Fanway
     file: Path
-    targets: tuple[str, str]
+    hubs: tuple[Hub, Hub]
 
     def reload(self, text: str) -> None:
         """Write the routes anew and say so by SIGHUP."""
         since = len(self.fanway.lines)
-        self.file.write_text(text.format(*self.targets))
+        self.file.write_text(text.format(*(hub.target for hub in self.hubs)))
         self.fanway.signal(signal.SIGHUP)
         self.fanway.wait_for_log("routes_loaded", since)
 
@@ -55,14 +55,13 @@ def named_hub(name: str) -> Hub:
 
 @pytest.fixture(scope="module")
 def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routed]:
-    first, second = named_hub("first"), named_hub("second")
+    hubs = named_hub("first"), named_hub("second")
     file = tmp_path_factory.mktemp("routes") / "routes"
-    targets = first.target, second.target
-    file.write_text(ROUTES.format(*targets))
+    file.write_text(ROUTES.format(*(hub.target for hub in hubs)))
     with Fanway(routes_file=file) as fanway:
-        yield Routed(fanway, file, targets)
-    first.close()
-    second.close()
+        yield Routed(fanway, file, hubs)
+    for hub in hubs:
+        hub.close()
 
 
 def body_for(routed: Routed, host: str, target: str = "/") -> bytes:
@@ -120,23 +119,17 @@ def test_198_sighup_reads_the_file_again_without_touching_a_connection(routed: R
     client.close()
 
 
-def test_198_a_hold_outlives_a_reload(
-    hub: Hub, tmp_path: Path, channel: str
-) -> None:
-    origin = hub.origin(f"{channel}.test")
-    origin.answers(answer("Grip-Hold: stream", f"Grip-Channel: {channel}", body=b"open"))
-    file = tmp_path / "routes"
-    file.write_text(f"* {hub.target}")
-    with Fanway(routes_file=file) as fanway:
-        client = Client(fanway.address)
-        reply = client.send(request(origin.host)).reply()
-        reply.expect(b"open")
-        file.write_text("other.test 127.0.0.1:1")
-        fanway.signal(signal.SIGHUP)
-        fanway.wait_for_log("routes_loaded", since=1)
-        fanway.publish_stream(channel, "still here")
-        reply.expect(b"still here")
-        client.close()
+def test_198_a_hold_outlives_a_reload(routed: Routed, channel: str) -> None:
+    grip = ("Grip-Hold: stream", f"Grip-Channel: {channel}")
+    routed.hubs[0].origin("held.test").answers(answer(*grip, body=b"open"))
+    client = Client(routed.fanway.address)
+    reply = client.send(request("held.test")).reply()
+    reply.expect(b"open")
+    routed.reload("other.test {1}")
+    routed.fanway.publish_stream(channel, "still here")
+    reply.expect(b"still here")
+    client.close()
+    routed.reload(ROUTES)
 
 
 def test_198_a_reload_that_cannot_be_read_keeps_the_old_routes(routed: Routed) -> None:
@@ -156,23 +149,19 @@ def test_196_the_next_target_is_tried_when_one_refuses(connect: Connect, hub: Hu
     assert len(origin.requests) == 1
 
 
-def test_196_not_when_one_answers_503(hub: Hub, origin: Origin) -> None:
+def test_196_not_when_one_answers_503(connect: Connect, hub: Hub) -> None:
+    origin = hub.origin("twice.test")
     origin.answers(answer(body=b"busy", status="503 Busy"), answer(body=b"not asked"))
-    with Fanway(routes=[f"* {hub.target} {hub.target}"]) as fanway:
-        client = Client(fanway.address)
-        reply = client.send(request(origin.host)).response()
-        client.close()
+    reply = connect().send(request(origin.host)).response()
     assert (reply.status, reply.body) == (503, b"busy")
     assert len(origin.requests) == 1
 
 
-def test_196_nor_when_one_hangs_up(hub: Hub, origin: Origin) -> None:
+def test_196_nor_when_one_hangs_up(connect: Connect, hub: Hub) -> None:
+    origin = hub.origin("twice.test")
     origin.answers(lambda wire, _: wire.reset())
-    with Fanway(routes=[f"* {hub.target} {hub.target}"]) as fanway:
-        client = Client(fanway.address)
-        reply = client.send(request(origin.host, method="POST", body=b"once")).response("POST")
-        client.close()
-    assert reply.status == 502
+    client = connect().send(request(origin.host, method="POST", body=b"once"))
+    assert client.response("POST").status == 502
     assert len(origin.requests) == 1
 
 
@@ -193,9 +182,7 @@ def test_202_a_target_may_be_an_ipv6_literal(connect: Connect, hub_v6: Hub) -> N
     assert connect().send(request("v6.test")).response().body == b"six"
 
 
-def test_a_target_may_be_a_name(hub: Hub, origin: Origin) -> None:
-    with Fanway(routes=[f"* localhost:{hub.port}"]) as fanway:
-        client = Client(fanway.address)
-        assert client.send(request(origin.host)).response().status == 200
-        client.close()
+def test_a_target_may_be_a_name(connect: Connect, hub: Hub) -> None:
+    origin = hub.origin("by-name.test")
+    assert connect().send(request(origin.host)).response().status == 200
     assert origin.requests[0].one("Host") == origin.host

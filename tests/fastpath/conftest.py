@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.stage import Client, Stage, live_objects
 
 from fastpath import probe_session as probe
+from support.stage import Client, Stage, live_objects
 
 
 @pytest.fixture(scope="session", autouse=True)

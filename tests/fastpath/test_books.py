@@ -11,9 +11,9 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
-from support.stage import Stage, live_objects, request
 
 from fastpath import probe_session as probe
+from support.stage import Stage, live_objects, request
 
 SLACK_BYTES = 4096  # dictionaries and lists of the stage itself keep room
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from support.stage import Client, Stage
 
 from control.link.packets import Opened
 from fastpath import probe_session as probe
+from support.stage import Client, Stage
 
 SEND, HINT, CLOSE, REFRESH = range(4)
 NEWS = (SEND, 200, b"OK", [], False, b"news")

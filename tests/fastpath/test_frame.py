@@ -91,9 +91,7 @@ def test_53_a_patch_changes_the_body_of_the_hold():
 
 def test_54_a_failing_patch_leaves_an_empty_body_and_the_published_status():
     patch = published(body=b"[7]", patch=True, status=201, reason=b"Created")
-    assert frame(held(body=b"[1]"), patch) == (
-        b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
-    )
+    assert frame(held(body=b"[1]"), patch) == (b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
 
 
 def test_a_frame_is_rendered_once_for_equal_sessions():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 
 import pytest
-from support.stage import LIMITS, Client, Stage, request
 
 from control.link.packets import Closed, Granted
 from fastpath import probe_session as probe
+from support.stage import LIMITS, Client, Stage, request
 
 
 def answer(client: Client, **spelling: object) -> bytes:

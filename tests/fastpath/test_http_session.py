@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.stage import LIMITS, Client, Stage, request
 
 from control.link.packets import Closed, Freed, Opened, Received
 from fastpath import probe_session as probe
+from support.stage import LIMITS, Client, Stage, request
 
 STREAM, RESPONSE = 2, 1
 

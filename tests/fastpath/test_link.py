@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastpath.link import Link
-from support.stage import LIMITS, Client, Stage, request
 
 from control.link import codec
 from control.link.packets import (
@@ -29,6 +27,8 @@ from control.link.packets import (
     Tally,
 )
 from fastpath import probe_session as probe
+from fastpath.link import Link
+from support.stage import LIMITS, Client, Stage, request
 
 WORKER = 3
 SETTINGS = {**LIMITS, "stop_timeout_ms": 1000}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fastpath.probe_wire import read_packets
 
 from fastpath import probe_wire
+from fastpath.probe_wire import read_packets
 
 PING = bytes.fromhex("00000000 4e 00 0000 00000000 00000000")
 SEND = bytes.fromhex("00000003 43 01 0000 00000003 00000007 00 6869")
@@ -27,7 +27,7 @@ def test_a_packet_that_is_not_complete_is_waited_for(size: int) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        pytest.param("00000000 4f 00 0000", id="order above the last"),
+        pytest.param("00000000 50 00 0000", id="order above the last"),
         pytest.param("00000000 40 00 0000", id="order below the first"),
         pytest.param("00000000 02 00 0000", id="report"),
         pytest.param("00000000 4e 02 0000", id="reserved flag"),
@@ -85,6 +85,10 @@ def test_the_longest_payload_is_taken() -> None:
         (probe_wire.read_publish, "0001 61 00 00 ffff 02 01", "format kind"),
         (probe_wire.read_close, "0000 0000 0001", "text"),
         (probe_wire.read_grant, "000000", "bytes"),
+        (probe_wire.read_keep_alive, "03 00000000 01 00000000", "mode is 3"),
+        (probe_wire.read_keep_alive, "00 00000000 00 00000000", "kind is 0"),
+        (probe_wire.read_keep_alive, "00 00000000 05 00000000", "kind is 5"),
+        (probe_wire.read_keep_alive, "00 00000000 01 00000001", "content"),
         (probe_wire.read_bare, "00", "1 bytes left over"),
     ],
 )

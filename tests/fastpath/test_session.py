@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from support.stage import Client, Stage, request
 
 from fastpath import probe_session as probe
+from support.stage import Client, Stage, request
 
 # -- slots and generations
 

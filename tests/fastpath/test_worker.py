@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from support.stage import LIMITS, request
 
 from control.link import codec
 from control.link.packets import (
@@ -28,6 +27,7 @@ from control.link.packets import (
     Synced,
     Tally,
 )
+from support.stage import LIMITS, request
 
 DEADLINE_SECONDS = 10.0
 SETTINGS = {**LIMITS, "stop_timeout_ms": 5000}

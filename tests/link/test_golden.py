@@ -22,6 +22,8 @@ from control.link.packets import (
     Pong,
     Received,
     Report,
+    Signal,
+    Signalled,
     Synced,
     Tally,
 )
@@ -147,6 +149,13 @@ ORDERS: dict[str, tuple[bytes, object]] = {
     "close": (codec.close(REF, 40, 1001, b"going away"), (40, 1001, b"going away")),
     "grant": (codec.grant(REF, 65536), 65536),
     "release": (codec.release(REF), None),
+    "keep_alive": (
+        codec.keep_alive(
+            REF, mode=KeepAlive.INTERVAL, interval_ms=30000, kind=Kind.PING, content=b"ka"
+        ),
+        (2, 30000, 3, b"ka"),
+    ),
+    "keep_alive_none": (codec.keep_alive(REF, mode=KeepAlive.NONE), (0, 0, 1, b"")),
     "drain": (codec.drain(), None),
     "ping": (codec.ping(), None),
 }
@@ -201,6 +210,7 @@ REPORTS: dict[str, tuple[bytes, object]] = {
     "granted": (probe_wire.write_granted(REF, 65536), Granted(REF, 65536)),
     "held": (probe_wire.write_held(b"news", 3), Held(b"news", Mode.RESPONSE | Mode.STREAM)),
     "freed": (probe_wire.write_freed(b"news", 2, 1000), Freed(b"news", Mode.STREAM, 1000)),
+    "signalled": (probe_wire.write_signalled(REF, 2), Signalled(REF, Signal.CLOSED)),
     "closed": (
         probe_wire.write_closed(REF, 2, 1006, 300, 5_000_000_000),
         Closed(REF, 2, 1006, 300, 5_000_000_000),

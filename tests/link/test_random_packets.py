@@ -26,6 +26,8 @@ from control.link.packets import (
     Pong,
     Received,
     Report,
+    Signal,
+    Signalled,
     Synced,
     Tally,
 )
@@ -146,6 +148,13 @@ def orders(draw: st.DrawFn) -> Case:
         case Order.GRANT:
             count = draw(U32)
             return codec.grant(ref, count), (op, 0, ref, count)
+        case Order.KEEP_ALIVE:
+            mode, interval_ms, content = draw(st.tuples(st.sampled_from(KeepAlive), U32, RUNS))
+            kind = draw(st.sampled_from((Kind.TEXT, Kind.BINARY, Kind.PING, Kind.PONG)))
+            run = codec.keep_alive(
+                ref, mode=mode, interval_ms=interval_ms, kind=kind, content=content
+            )
+            return run, (op, 0, ref, (mode, interval_ms, kind, content))
         case Order.FINISH | Order.RELEASE:
             write = codec.finish if op == Order.FINISH else codec.release
             return write(ref), (op, 0, ref, None)
@@ -190,6 +199,9 @@ def reports(draw: st.DrawFn) -> tuple[bytes, object]:
         case Report.FREED:
             channel, count = draw(st.tuples(RUNS, U64))
             return probe_wire.write_freed(channel, modes, count), Freed(channel, modes, count)
+        case Report.SIGNALLED:
+            what = draw(st.sampled_from(Signal))
+            return probe_wire.write_signalled(ref, what), Signalled(ref, what)
         case Report.CLOSED:
             numbers = draw(st.tuples(U16, U16, U64, U64))
             return probe_wire.write_closed(ref, *numbers), Closed(ref, *numbers)

@@ -35,6 +35,7 @@ ONLY_H11 = {
     b"Unexpected whitespace after header value": "h11 unfolds folded lines (RFC 9112, 5.2)",
     b"Missing expected CR after header value": "h11 takes a bare LF as the end of a line",
     b"Expected CRLF after version": "the same",
+    b"Missing expected CR after chunk size": "the same",
     b"Chunk size overflow": "h11 takes sizes of twenty digits",
     b"Invalid character in chunk size": "h11 lets blanks stand behind the size of a chunk",
 }
@@ -59,8 +60,7 @@ def seen_by_us(run: bytes) -> tuple[Seen, bytes | None]:
 
 
 def plain(name: bytes, value: bytes) -> bytes:
-    """A value as h11 gives it: without blanks around it, and `chunked` in lower case."""
-    value = value.strip(b" \t")
+    """A value as h11 gives it: `chunked` in lower case."""
     return value.lower() if name.lower() == b"transfer-encoding" else value
 
 

@@ -15,16 +15,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from control.link import codec
+from control.reasons import worker_table
+from fastpath import probe_session as probe
 from fastpath.fanout import Fanout
 from fastpath.http_session import HttpSession
 from fastpath.session import Limits, Roster
 from fastpath.table import HoldTable
 from fastpath.tally import Tally
 from fastpath.wheel import Wheel
-
-from control.link import codec
-from control.reasons import worker_table
-from fastpath import probe_session as probe
 
 START_MS = 1_000_000
 TURNS_MAX = 10_000  # more is a loop that never rests
