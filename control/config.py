@@ -215,6 +215,22 @@ class Settings(BaseSettings):
         le=10_000,
     )
 
+    allow_compression: bool = _setting(
+        False,
+        "Limits for clients",
+        "Let WebSocket clients negotiate permessage-deflate. A published message is compressed "
+        "once, not once a client.",
+    )
+    ws_message_max_bytes: int = _setting(
+        0,
+        "Limits for clients",
+        "The longest message of a WebSocket client, decompressed; a longer one closes with 1009. "
+        "0: no limit, since messages are passed on as they come.",
+        unit="bytes",
+        ge=0,
+        le=2**50,
+    )
+
     push_in_http_max_headers_size: int = _setting(
         10_000,
         "Publishing",
@@ -366,6 +382,8 @@ class Settings(BaseSettings):
             "client_max": self.client_max_per_worker,
             "request_body_max_bytes": self.request_body_max_bytes,
             "stall_timeout_ms": self.stall_timeout_seconds * 1000,
+            "allow_compression": self.allow_compression,
+            "ws_message_max_bytes": self.ws_message_max_bytes,
             "stop_timeout_ms": self.stop_timeout_seconds * 1000,
             "reasons": worker_table(head_bytes_max=self.client_buffer_size),
         }

@@ -22,11 +22,13 @@ class PeerError(Exception):
 class OriginError(Exception):
     """No target answered, or an answer broke off.
 
-    `tried` names the targets that could not be connected to; empty if one was.
+    `tried` names the targets that could not be connected to; empty if one was. `is_forbidden` says
+    that one is where an untrusted target may not be.
     """
 
-    def __init__(self, why: str, *, tried: Iterable[str] = ()) -> None:
+    def __init__(self, why: str, *, tried: Iterable[str] = (), is_forbidden: bool = False) -> None:
         self.tried = tuple(tried)
+        self.is_forbidden = is_forbidden
         super().__init__(why)
 
 

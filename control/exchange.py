@@ -17,7 +17,8 @@ from functools import partial
 from control import reasons
 from control.bodies import Credit, Upload
 from control.errors import InstructError, OriginError
-from control.grip.fields import to_bytes, to_text
+from control.grip import wsevents
+from control.grip.fields import first, to_bytes, to_text
 from control.grip.headers import to_client
 from control.grip.instruct import (
     GRIP_BODY_MAX_BYTES,
@@ -45,7 +46,7 @@ from control.log import log
 from control.origin import Origins, Response
 from control.reasons import Reason, Refusal
 from control.rewrite import Lasts, Refused, Rewriter
-from control.routes import Route
+from control.routes import Route, Target
 
 # Holds that ask again because of one item are as many as its subscribers: so many at once.
 ASKING_AGAIN_MAX = 100
@@ -70,9 +71,23 @@ class InstructTooLarge(InstructError):
 # -- decisions
 
 
-def decide_channels(instruct: Instruct, prefix: str, channels_max: int) -> Channels:
-    """Name the channels to hold; what is over the limit is cut off the end (GRIP.md 8.7)."""
-    return [(prefix + c.name, c.prev_id) for c in instruct.channels[:channels_max]]
+def decide_events_refused(route: Route, opened: Opened) -> bool:
+    """Whether a client pretends to be a proxy, and sends WebSocket events itself (GRIP.md 4.2)."""
+    if not any(target.over_http for target in route.targets):
+        return False
+    media_type = first(opened.headers, b"content-type") or b""
+    return media_type.partition(b";")[0].strip().lower() == wsevents.CONTENT_TYPE
+
+
+def decide_channels(
+    instruct: Instruct, prefix: str, channels_max: int, implicit: Sequence[str] = ()
+) -> Channels:
+    """Name the channels to hold; what is over the limit is cut off the end (GRIP.md 8.7).
+
+    `implicit` are those of the target, which have no prefix (7.5).
+    """
+    channels = [(name, None) for name in implicit]
+    return [*channels, *((prefix + c.name, c.prev_id) for c in instruct.channels)][:channels_max]
 
 
 def decide_conflicts(channels: Channels, last_id: Callable[[str], str | None]) -> list[str]:
@@ -130,6 +145,8 @@ def decide_refusal(error: OriginError | InstructError, *, is_debug: bool) -> Ref
         return reasons.INSTRUCT_TOO_LARGE(target=error.target)
     if isinstance(error, InstructError):
         return reasons.BAD_INSTRUCT(why=str(error))
+    if error.is_forbidden:
+        return reasons.TARGET_FORBIDDEN
     if error.tried:
         return reasons.NO_TARGET_CONNECTS(targets=", ".join(error.tried))
     return reasons.ORIGIN_FAILED
@@ -186,6 +203,8 @@ class Exchange:
         matched = rewriter.match(self._opened)
         route = matched.route
         self._is_debug |= route.debug
+        if decide_events_refused(route, self._opened):
+            raise Refused(reasons.EVENTS_NOT_ALLOWED, "events of a WebSocket that is none")
         cut = len(route.prefix)
         lasts: Lasts = [(to_text(name)[cut:], to_text(last)) for name, last in self._opened.lasts]
         for times in itertools.count():
@@ -211,20 +230,22 @@ class Exchange:
         if request_body is None:
             raise Refused(reasons.REQUEST_TOO_LARGE_FOR_GRIP, "request too large for GRIP")
         status, reason, headers = response.status, response.reason, response.headers
-        body, is_whole = await _read_up_to(response, GRIP_BODY_MAX_BYTES)
+        body, is_whole = await response.read_up_to(GRIP_BODY_MAX_BYTES)
         if is_whole:
             instruct = Instruct.from_response(status, reason, headers, body)
-            return self._settle(route, instruct, request_body)
+            return self._settle(route, response.target, instruct, request_body)
         instruct = Instruct.from_head(status, reason, headers)
         if is_json(headers) or not instruct.streams_body:
             raise InstructTooLarge(str(response.target))
         await self._stream(response, instruct.response.headers, body, instruct)
-        return self._settle(route, instruct, request_body)
+        return self._settle(route, response.target, instruct, request_body)
 
-    def _settle(self, route: Route, instruct: Instruct, request_body: bytes) -> Lasts | None:
+    def _settle(
+        self, route: Route, target: Target, instruct: Instruct, request_body: bytes
+    ) -> Lasts | None:
         """Hold, or answer. One step: nothing can be published between check, mark and HOLD."""
         house = self._house
-        channels = decide_channels(instruct, route.prefix, house.channels_max)
+        channels = decide_channels(instruct, route.prefix, house.channels_max, target.sub)
         if instruct.mode is HoldMode.RESPONSE:
             conflicts = decide_conflicts(channels, house.sequencer.last_id)
             if conflicts:
@@ -329,7 +350,8 @@ class Exchange:
             self._link.order(codec.close(self._ref, cut))
             return
         body = refusal.text.encode("utf-8", "surrogateescape")
-        headers = [(b"Content-Type", b"text/plain")]
+        # A refused handshake has no Content-Type (GRIP.md 1.13).
+        headers = [] if self._opened.websocket else [(b"Content-Type", b"text/plain")]
         self._respond(refusal.status, refusal.phrase.encode(), headers, len(body), body)
 
     # -- small things
@@ -342,22 +364,6 @@ class Exchange:
 
 def _grant(link: Link, ref: int, count_bytes: int) -> None:
     link.order(codec.grant(ref, count_bytes))
-
-
-async def _read_up_to(response: Response, max_bytes: int) -> tuple[bytes, bool]:
-    """Read a body of at most so many bytes. Of a longer one: what has come, and False."""
-    body = response.all_here()
-    if body is not None:
-        return body, len(body) <= max_bytes
-    pieces: list[bytes] = []
-    size = 0
-    while size <= max_bytes:
-        piece = await response.read()
-        if not piece:
-            return b"".join(pieces), True
-        pieces.append(piece)
-        size += len(piece)
-    return b"".join(pieces), False
 
 
 # -- all of them
@@ -377,7 +383,10 @@ class Exchanges:
 
     def opened(self, link: Link, opened: Opened) -> None:
         """Begin an exchange."""
-        exchange = Exchange(self.house, link, opened)
+        self.begin(link, opened, Exchange(self.house, link, opened))
+
+    def begin(self, link: Link, opened: Opened, exchange: Exchange) -> None:
+        """Run an exchange that has been made."""
         task = asyncio.create_task(exchange.run(self._slots if opened.again else None))
         of_link = self._open.setdefault(link, {})
         of_link[opened.ref] = exchange, task

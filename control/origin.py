@@ -11,38 +11,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Protocol
 
-from aiohttp import (
-    BaseConnector,
-    ClientError,
-    ClientRequest,
-    ClientTimeout,
-    TCPConnector,
-    ThreadedResolver,
-    UnixConnector,
-)
+from aiohttp import ClientError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
-from yarl import URL
 
-from control.address import TcpAddress
+from control.destinations import Destinations, ForbiddenAddress
 from control.errors import OriginError
-from control.routes import Target
+from control.routes import BuiltIn, Target
 
 # Of an origin's answer: policies are long, and HEADERS_MAX of them fit a packet of the link.
 HEAD_LINE_MAX_BYTES = 32 * 1024
 HEADERS_MAX = 64  # of an origin's answer, GRIP.md 8.7
 READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading from the origin at twice as much
-DESTINATIONS_MAX = 1024  # prepared connection keys that are remembered
-# Connections to one destination that are set up at a time. A burst of requests then takes over
-# connections as they come free, instead of opening one each.
-DIALS_MAX = 16
 # RFC 9110 9.2.2: may be asked again when a reused connection turns out to be dead.
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 # RFC 9110 8.6: without a body, these send no Content-Length: 0.
@@ -73,38 +60,103 @@ class Request:
 
     method: bytes
     target: bytes
-    headers: Headers  # no Content-Length, no Transfer-Encoding, no Connection
+    headers: Headers  # no Content-Length, no Transfer-Encoding; Connection only to upgrade
     tls_name: str  # what the certificate must be for, if the target speaks TLS
+    upgrades: bool = False  # 101 is an answer to it
+    # May be asked again when a reused connection turns out to be dead, whatever its method says.
+    is_repeatable: bool = False
 
 
 class Response:
-    """The answer of an origin: its head, and its body as it comes."""
+    """An answer: its head, and its body. This one is all here."""
 
     def __init__(
         self,
-        connection: Connection,
-        upload: asyncio.Task[None] | None,
         *,
         target: Target,
-        is_bodiless: bool,
         status: int,
         reason: bytes,
         headers: Headers,
-        length: int,
-        content: StreamReader,
+        body: bytes = b"",
+        length: int | None = None,
+        is_bodiless: bool = False,
     ) -> None:
         self.target = target
         self.is_bodiless = is_bodiless  # whatever `length` says: RFC 9112 6.3
         self.status = status
         self.reason = reason
         self.headers = headers
-        self.length = length  # of the body, as the origin announced it; -1: it did not
+        # Of the body, as the origin announced it; -1: it did not.
+        self.length = len(body) if length is None else length
+        self._body = body
+
+    def all_here(self) -> bytes | None:
+        """Give the rest of the body if it has arrived already, and is at most one read buffer."""
+        body, self._body = self._body, b""
+        return body
+
+    async def read(self) -> bytes:
+        """Give what has arrived, waiting for at least a byte; empty at the end.
+
+        OriginError if the origin breaks off or falls silent.
+        """
+        return self.all_here() or b""
+
+    async def read_up_to(self, max_bytes: int) -> tuple[bytes, bool]:
+        """Read a body of at most so many bytes. Of a longer one: what has come, and False."""
+        body = self.all_here()
+        if body is not None:
+            return body, len(body) <= max_bytes
+        pieces: list[bytes] = []
+        size = 0
+        while size <= max_bytes:
+            piece = await self.read()
+            if not piece:
+                return b"".join(pieces), True
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces), False
+
+    def take_over(self, protocol: asyncio.Protocol) -> None:
+        """Give the connection of a 101 to another protocol, with what has come behind the head.
+
+        OriginError if the answer does not say that it upgrades.
+        """
+        raise OriginError(f"{self.target}: no upgrade")
+
+    def close(self) -> None:
+        """Give up what has not been read. Harmless after the end."""
+
+
+class _Arriving(Response):
+    """The answer of an origin, whose body comes by a connection."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        upload: asyncio.Task[None] | None,
+        content: StreamReader,
+        *,
+        target: Target,
+        status: int,
+        reason: bytes,
+        headers: Headers,
+        length: int,
+        is_bodiless: bool,
+    ) -> None:
+        super().__init__(
+            target=target,
+            status=status,
+            reason=reason,
+            headers=headers,
+            length=length,
+            is_bodiless=is_bodiless,
+        )
         self._connection = connection
         self._upload = upload
         self._content = content
 
     def all_here(self) -> bytes | None:
-        """Give the rest of the body if it has arrived already, and is at most one read buffer."""
         if not self._content.is_eof():
             return None
         rest = self._content.read_nowait(-1)
@@ -112,10 +164,6 @@ class Response:
         return rest
 
     async def read(self) -> bytes:
-        """Give what has arrived, waiting for at least a byte; empty at the end.
-
-        OriginError if the origin breaks off or falls silent.
-        """
         try:
             piece = await self._content.readany()
         except _FAILURES as error:
@@ -125,8 +173,22 @@ class Response:
             self._release()
         return piece
 
+    def take_over(self, protocol: asyncio.Protocol) -> None:
+        old = self._connection.protocol
+        if old is None or old.transport is None or not old.upgraded:
+            self.close()
+            raise OriginError(f"{self.target}: 101 and no upgrade")
+        transport, rest = old.transport, old._tail
+        old.transport, old._tail = None, b""  # the pool forgets the connection, and leaves it open
+        self._connection.close()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if not transport.is_reading():
+            transport.resume_reading()
+        if rest:
+            protocol.data_received(rest)
+
     def close(self) -> None:
-        """Give up what has not been read. Harmless after the end."""
         if self._upload is not None:
             self._upload.cancel()
         self._connection.close()
@@ -140,6 +202,10 @@ class Response:
             self.close()
 
 
+# What answers for a target that is inside: it is given the target, the request and its body.
+BuiltInOrigin = Callable[[Target, Request, Body], Awaitable[Response]]
+
+
 class _Protocol(ResponseHandler):
     """aiohttp's, but a body that turns out to be malformed fails; there, its reader waits on."""
 
@@ -151,7 +217,7 @@ class _Protocol(ResponseHandler):
 
 
 class Origins:
-    """All origins, and the pool of connections to them."""
+    """All origins, whether they are reached by a connection or inside."""
 
     def __init__(
         self,
@@ -159,21 +225,21 @@ class Origins:
         connect_timeout_seconds: float,
         silence_timeout_seconds: float,
         called: Callable[[str, float], None],
+        built_in: BuiltInOrigin,
     ) -> None:
-        """Must be made in a running loop. `called` is told each call's outcome and seconds."""
-        self._timeout = ClientTimeout(total=None, connect=connect_timeout_seconds)
+        """Must be made in a running loop. `called` is told each call's outcome and seconds.
+
+        `built_in` answers for the targets that are inside.
+        """
+        self._built_in = built_in
         self._silence_timeout_seconds = silence_timeout_seconds
         self._called = called
-        self._protocol = partial[ResponseHandler](_Protocol, asyncio.get_running_loop())
-        self._tcp = TCPConnector(limit=0, resolver=ThreadedResolver())
-        self._tcp._factory = self._protocol
-        self._unix: dict[str, UnixConnector] = {}  # one a path that a route names
-        self._destination = lru_cache(DESTINATIONS_MAX)(Destination)
+        protocol = partial[ResponseHandler](_Protocol, asyncio.get_running_loop())
+        self.destinations = Destinations(protocol, connect_timeout_seconds)
 
     async def close(self) -> None:
         """Close every connection."""
-        for connector in (self._tcp, *self._unix.values()):
-            await connector.close()
+        await self.destinations.close()
 
     async def call(
         self, targets: Sequence[Target], ask: Callable[[Target], Request], body: Body
@@ -203,9 +269,13 @@ class Origins:
         tried = []
         for target in targets:
             request = ask(target)
+            if isinstance(target.address, BuiltIn):
+                return await self._built_in(target, request, body)
             while True:
                 try:
-                    connection = await self._connect(target, request.tls_name)
+                    connection = await self.destinations.connect(target, request.tls_name)
+                except ForbiddenAddress as error:
+                    raise OriginError(f"{target}: {error}", is_forbidden=True) from None
                 except (*_FAILURES, ValueError) as error:
                     tried.append((str(target), _why(error)))
                     break
@@ -214,21 +284,6 @@ class Origins:
                     return response
         why = ", ".join(f"{name} ({reason})" for name, reason in tried)
         raise OriginError(f"cannot connect: {why}", tried=[name for name, _ in tried])
-
-    async def _connect(self, target: Target, tls_name: str) -> Connection:
-        destination = self._destination(target, tls_name if target.ssl else "")
-        async with destination.dialing:
-            return await self._connector(target).connect(destination.key, [], self._timeout)
-
-    def _connector(self, target: Target) -> BaseConnector:
-        if isinstance(target.address, TcpAddress):
-            return self._tcp
-        path = target.address.path
-        connector = self._unix.get(path)
-        if connector is None:
-            connector = self._unix[path] = UnixConnector(path, limit=0)
-            connector._factory = self._protocol
-        return connector
 
     async def _ask(
         self, connection: Connection, target: Target, request: Request, body: Body
@@ -258,7 +313,7 @@ class Origins:
                 protocol.start_timeout()
             else:
                 upload = asyncio.create_task(self._upload(connection, head, body))
-            return await _read_head(connection, upload, target, request.method)
+            return await _read_head(connection, upload, target, request)
         except BaseException as error:
             if upload is not None:
                 upload.cancel()
@@ -268,7 +323,8 @@ class Origins:
             is_dead = is_reused and not isinstance(
                 error, (asyncio.TimeoutError, HttpProcessingError)
             )
-            if is_dead and whole is not None and request.method in IDEMPOTENT:
+            is_repeatable = request.is_repeatable or request.method in IDEMPOTENT
+            if is_dead and whole is not None and is_repeatable:
                 return None
             raise OriginError(f"{target}: {_why(error)}") from None
 
@@ -322,26 +378,26 @@ def _write(connection: Connection, run: bytes) -> None:
 
 
 async def _read_head(
-    connection: Connection, upload: asyncio.Task[None] | None, target: Target, method: bytes
+    connection: Connection, upload: asyncio.Task[None] | None, target: Target, request: Request
 ) -> Response:
     protocol = connection.protocol
     assert protocol is not None
     while True:
         message, content = await protocol.read()
-        if message.code >= 200:
+        if message.code >= 200 or (message.code == 101 and request.upgrades):
             break
         if message.code == 101:
             raise OriginError(f"{target}: 101 without having been asked to upgrade")
-    return Response(
+    return _Arriving(
         connection,
         upload,
+        content,
         target=target,
-        is_bodiless=method == b"HEAD" or message.code in (204, 304),
+        is_bodiless=request.method == b"HEAD" or message.code in (204, 304),
         status=message.code,
         reason=message.reason.encode("utf-8", "surrogateescape"),
         headers=message.raw_headers,
         length=-1 if message.chunked else _announced_length(message.raw_headers),
-        content=content,
     )
 
 
@@ -350,24 +406,6 @@ def _announced_length(headers: Headers) -> int:
         if name.lower() == b"content-length":
             return int(value)  # the parser has checked it
     return -1
-
-
-class Destination:
-    """Where connections go: their key for aiohttp's connector, and who may open one now."""
-
-    def __init__(self, target: Target, tls_name: str) -> None:
-        if isinstance(target.address, TcpAddress):
-            host, port = target.address.host, target.address.port
-        else:
-            host, port = "localhost", None
-        self.dialing = asyncio.Semaphore(DIALS_MAX)
-        self.key = ClientRequest(  # nothing of it is ever sent
-            "GET",
-            URL.build(scheme="https" if target.ssl else "http", host=host, port=port),
-            loop=asyncio.get_running_loop(),
-            ssl=not target.insecure,
-            server_hostname=tls_name or None,
-        )
 
 
 def _why(error: BaseException) -> str:

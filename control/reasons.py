@@ -90,13 +90,15 @@ class Refusal:
         return Refusal(self.status, self.text.format(**values))
 
 
-# GRIP.md 0.2, 1.11, 1.13 and 8.7.
+# GRIP.md 0.2, 1.11, 1.13, 4.2 and 8.7.
 ROUTE_NOT_FOUND = Refusal(502, "Route not found\n")
 ORIGIN_FAILED = Refusal(502, Reason.ORIGIN_FAILED.text)
 REQUEST_TOO_LARGE_FOR_GRIP = Refusal(400, "Request too large to accept GRIP instruct.\n")
+EVENTS_NOT_ALLOWED = Refusal(403, "Client not allowed to send WebSocket events directly.\n")
 URI_TOO_LONG = Refusal(500, "Failed to process request.\n")
 
 # What a request sees in debug mode (setting or route option) instead of ORIGIN_FAILED.
 BAD_INSTRUCT = Refusal(502, "Failed to parse accept instructions: {why}\n")
 INSTRUCT_TOO_LARGE = Refusal(502, "GRIP instruct response too large from {target}\n")
+TARGET_FORBIDDEN = Refusal(502, "Error: Origin host/IP blocked.\n")
 NO_TARGET_CONNECTS = Refusal(502, "Unable to connect to any targets. Tried: {targets}\n")

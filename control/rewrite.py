@@ -17,7 +17,7 @@ from control.errors import ConfigError
 from control.grip.headers import Forwarding, claims_tls, grip_feature, grip_last, to_origin
 from control.grip.sign import Key, Signer
 from control.link.packets import Opened
-from control.origin import Request
+from control.origin import Headers, Request
 from control.reasons import Reason, Refusal
 from control.routes import Route, Routes, Target
 
@@ -104,11 +104,17 @@ class Rewriter:
         self, matched: Matched, opened: Opened, lasts: Lasts
     ) -> Callable[[Target], Request]:
         """Make what makes the request for a target. `lasts` become Grip-Last."""
+        return self.requests_with(matched, opened, self.own_headers(matched.route, lasts))
+
+    def requests_with(
+        self, matched: Matched, opened: Opened, own: Headers
+    ) -> Callable[[Target], Request]:
+        """Make what makes the request for a target, `own` being the headers that are ours."""
         route = matched.route
         headers = _with_options(
             [h for h in opened.headers if h[0].lower() != b"content-length"], route
         )
-        own = [] if route.no_grip else self._own_headers(route, lasts)
+        scheme = b"wss" if opened.websocket else b"https"
         path = route.origin_path(matched.path).encode("latin-1")
 
         def request(target: Target) -> Request:
@@ -121,7 +127,7 @@ class Rewriter:
                     headers,
                     host=host,
                     peer=opened.peer.decode("latin-1"),
-                    tls_scheme=b"https" if matched.is_tls else b"",
+                    tls_scheme=scheme if matched.is_tls else b"",
                     forwarding=self._forwarding,
                     own=own,
                 ),
@@ -130,7 +136,10 @@ class Rewriter:
 
         return request
 
-    def _own_headers(self, route: Route, lasts: Lasts) -> list[tuple[bytes, bytes]]:
+    def own_headers(self, route: Route, lasts: Lasts = ()) -> list[tuple[bytes, bytes]]:
+        """Make the headers that tell an origin of us (GRIP.md 1.2). The signature is of now."""
+        if route.no_grip:
+            return []
         own = [grip_feature(FEATURES)]
         signer = self._signers[self._sig_of(route)]
         if signer is not None:

@@ -1,33 +1,51 @@
 """The routes file: which requests go where (GRIP.md section 7).
 
 Pure: takes the text, answers questions. Reads no file, opens no connection, writes no log.
-`routes_line.py` has the grammar of a line; here is what its words mean.
+`routes_line.py` has the grammar of a line, `routes_options.py` what the words of one may be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
 from control.address import Address, TcpAddress, UnixAddress, parse_address
 from control.routes_line import Section, split_line
+from control.routes_options import CONDITION, TARGET, read_options, together
 
 ANY_HOST = "*"
 FILE_KEY_PREFIX = "file:"
-PATH_REM_MAX_BYTES = 4096  # as long as the longest URI, GRIP.md 8.7
+ZEROMQ_PREFIXES = ("zhttp/", "zhttpreq/")
+SELECTING = frozenset({"path_beg", "proto", "ssl"})
+
+
+class BuiltIn(Enum):
+    """A target that is inside Fanway (GRIP.md 7.8)."""
+
+    TEST = "test"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where requests of a route go (GRIP.md 7.4, 7.5)."""
 
-    address: Address
+    address: Address | BuiltIn
     ssl: bool = False
     insecure: bool = False  # do not verify the certificate
     host: str | None = None  # the Host it is sent, with its port if it has one
+    trust_connect_host: bool = False  # the certificate must be for the address, not for the Host
+    client_cert: str = ""  # files, PEM: what Fanway identifies itself with
+    client_key: str = ""
+    untrusted: bool = False  # must not be on a private network
     over_http: bool = False  # WebSocket clients are carried over HTTP
+    one_event: bool = False  # ... one message a request
+    sub: tuple[str, ...] = ()  # channels that all held here are on, without the route's prefix
 
     def __str__(self) -> str:
         return str(self.address)
@@ -38,7 +56,7 @@ class Route:
     """A condition, what it changes, and its targets in the order they are tried."""
 
     id: str
-    host: str
+    host: str  # empty: chosen by its id only
     targets: tuple[Target, ...]
     path_beg: str = ""  # a prefix of the raw path, bytes as latin-1
     proto: str | None = None  # "http" or "ws"
@@ -53,6 +71,8 @@ class Route:
     replace_beg: str | None = None
     # Set on requests to the origin, in this order; None: remove.
     header: tuple[tuple[bytes, bytes | None], ...] = ()
+    orig_headers: bool = False  # the client's headers are sent in a marked copy too
+    log_level: str = "debug"  # the least important that is logged about its requests
 
     def matches(self, path: str, is_ws: bool, is_tls: bool) -> bool:
         """Whether a request to this route's host is for it."""
@@ -90,29 +110,41 @@ class RouteError:
 class Routes:
     """All routes of a file. Never changed: a reload makes another."""
 
-    by_host: dict[str, tuple[Route, ...]]  # best first
+    by_host: dict[str, tuple[Route, ...]]  # best first; those without host under ""
+    by_id: dict[str, tuple[Route, ...]]  # those that were given an id, in the order of the file
 
     @classmethod
-    def parse(cls, text: str, name: str) -> tuple[Routes, list[RouteError]]:
+    def parse(
+        cls, text: str, name: str, check: Callable[[Target], object] = lambda target: None
+    ) -> tuple[Routes, list[RouteError]]:
         """Read a whole file. A bad line is reported and skipped; the others count.
 
-        `name` is the path of the file: it stands in errors, and `file:` keys are relative to it.
+        `name` is the path of the file: it stands in errors, and the files that lines name are
+        relative to it. `check` raises ValueError for a target that cannot be used.
         """
-        reading = _Reading(name)
+        reading = _Reading(name, check)
         for number, line in enumerate(text.split("\n"), start=1):
             reading.line(number, line.removesuffix("\r"))
         by_host: dict[str, list[Route]] = {}
         for route in reading.routes:
             by_host.setdefault(route.host, []).append(route)
         ordered = {host: tuple(sorted(some, key=_rank)) for host, some in by_host.items()}
-        return cls(ordered), reading.errors
+        by_id = {id_: tuple(some) for id_, some in reading.by_id.items()}
+        return cls(ordered, by_id), reading.errors
 
-    def match(self, host: str, path: str, is_ws: bool, is_tls: bool) -> Route | None:
+    def match(
+        self, host: str, path: str, is_ws: bool, is_tls: bool, wanted_id: str = ""
+    ) -> Route | None:
         """The route of a request, or None (GRIP.md 7.3).
 
         `host` is lower-case and without port; `path` is raw, its bytes as latin-1. Rules for the
-        exact host hide those for any host, even if none of them matches.
+        exact host hide those for any host, even if none of them matches. A wanted id decides alone,
+        unless several rules share it.
         """
+        if wanted_id:
+            named = self.by_id.get(wanted_id, ())
+            if len(named) < 2:
+                return next((one for one in named if path.startswith(one.path_beg)), None)
         by_host = self.by_host
         for route in by_host.get(host) or by_host.get(ANY_HOST, ()):
             if route.matches(path, is_ws, is_tls):
@@ -135,116 +167,14 @@ def _rank(route: Route) -> tuple[bool, int, bool]:
     return (route.proto is None, -len(route.path_beg), route.ssl is None)
 
 
-# What each option of a condition or target means: its name -> how its value is read. A check
-# takes the value as written and raises ValueError with what is wrong. Flags are on whenever
-# present, whatever their value.
-Check = Callable[[str], Any]
-
-
-def _flag(_value: str) -> bool:
-    return True
-
-
-def _one_of(*words: str) -> Check:
-    def check(value: str) -> str:
-        if value not in words:
-            raise ValueError(f"must be {' or '.join(words)}, not {value!r}")
-        return value
-
-    return check
-
-
-def _yes_or_no(value: str) -> bool:
-    return bool(_one_of("yes", "no")(value) == "yes")
-
-
-def _not_empty(value: str) -> str:
-    if not value:
-        raise ValueError("must not be empty")
-    return value
-
-
-def _path(value: str) -> str:
-    # Requests are matched raw, so a path in UTF-8 is compared by its bytes.
-    return _not_empty(value).encode().decode("latin-1")
-
-
-def _new_path(value: str) -> str:
-    return _path(value) if value else ""
-
-
-def _byte_count(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and int(value) <= PATH_REM_MAX_BYTES):
-        raise ValueError(f"must be a number from 0 to {PATH_REM_MAX_BYTES}, not {value!r}")
-    return int(value)
-
-
-def _host_and_port(value: str) -> str:
-    if value.startswith("[") and value.endswith("]"):
-        parse_address(f"{value}:1")
-    else:
-        address = parse_address(value if ":" in value else f"{value}:1")
-        if isinstance(address, UnixAddress):
-            raise ValueError("must be HOST or HOST:PORT")
-    return value
-
-
-def _header(value: str) -> tuple[bytes, bytes | None]:
-    name, colon, text = value.partition(":")
-    if not colon or not name:
-        raise ValueError(f"must be Name:value, not {value!r}")
-    if not all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in name):
-        raise ValueError(f"{name!r} is not the name of a header")
-    text = text.lstrip(" \t")
-    if any((c < " " and c != "\t") or c == "\x7f" for c in text):
-        raise ValueError("the value has a control character")
-    return name.encode(), text.encode() or None
-
-
-CONDITION_OPTIONS: dict[str, Check] = {
-    "id": _not_empty,
-    "path_beg": _path,
-    "proto": _one_of("http", "ws"),
-    "ssl": _yes_or_no,
-    "prefix": str,
-    "debug": _flag,
-    "no_grip": _flag,
-    "sig_iss": str,
-    "sig_key": str,
-    "as_host": _host_and_port,
-    "path_rem": _byte_count,
-    "replace_beg": _new_path,
-    "header": _header,
-}
-TARGET_OPTIONS: dict[str, Check] = {
-    "ssl": _flag,
-    "insecure": _flag,
-    "host": _host_and_port,
-    "over_http": _flag,
-}
-SELECTING = frozenset({"path_beg", "proto", "ssl"})
-REPEATABLE = frozenset({"header"})
-
-# Words of Pushpin's whose feature does not exist here yet.
-# fmt: off
-NOT_YET_CONDITION = frozenset({
-    "orig_headers", "aco", "jsonp_mode", "jsonp_cb", "jsonp_body", "jsonp_defcb",
-    "jsonp_defmethod", "sockjs", "sockjs_as_path", "session", "log_level",
-})
-NOT_YET_TARGET = frozenset({
-    "untrusted", "trust_connect_host", "client_cert", "client_key", "one_event", "sub",
-    "ipc_file_mode",
-})
-# fmt: on
-NOT_YET_TARGET_KINDS = ("zhttp/", "zhttpreq/")
-
-
 @dataclass(slots=True)
 class _Reading:
     """One pass over a file: the routes and the errors so far."""
 
     name: str
+    check: Callable[[Target], object]
     routes: list[Route] = field(default_factory=list)
+    by_id: dict[str, list[Route]] = field(default_factory=dict)
     errors: list[RouteError] = field(default_factory=list)
     conditions: set[tuple[Any, ...]] = field(default_factory=set)
 
@@ -254,40 +184,58 @@ class _Reading:
             sections = split_line(line)
             if not sections:
                 return
-            route = self._route(sections, warnings)
+            route, has_id = self._route(sections, warnings)
         except ValueError as error:
             self.errors.append(RouteError(self.name, number, str(error)))
             return
-        condition = (route.host, route.proto, route.ssl, route.path_beg)
+        condition = (route.host or (route.id,), route.proto, route.ssl, route.path_beg)
         if condition in self.conditions:
             warnings = ["skipping duplicate condition"]
         else:
             self.conditions.add(condition)
             self.routes.append(route)
+            if has_id:
+                self.by_id.setdefault(route.id, []).append(route)
         self.errors += [RouteError(self.name, number, why, is_warning=True) for why in warnings]
 
-    def _route(self, sections: list[Section], warnings: list[str]) -> Route:
+    def _route(self, sections: list[Section], warnings: list[str]) -> tuple[Route, bool]:
+        """The route, and whether it was given an id."""
         condition, *targets = sections
         if not targets:
             raise ValueError("must specify condition and at least one target")
-        options = _read_options(condition, CONDITION_OPTIONS, NOT_YET_CONDITION, warnings)
-        if not condition.value and "id" not in options:
+        options = read_options(condition, CONDITION, warnings)
+        has_id = "id" in options
+        if not condition.value and not has_id:
             raise ValueError("condition has no domain or id")
         host = _condition_host(condition.value)
-        if "sig_key" in options:
-            options["sig_key"] = self._key(options["sig_key"])
+        key = options.get("sig_key", "")
+        if key.startswith(FILE_KEY_PREFIX):
+            path = self._beside(key.removeprefix(FILE_KEY_PREFIX))
+            options["sig_key"] = FILE_KEY_PREFIX + path
         options.setdefault("id", _id_of(host, condition))
-        read_targets = tuple(_target(section, warnings) for section in targets)
-        return Route(host=host, targets=read_targets, **options)
+        read_targets = tuple(self._target(section, warnings) for section in targets)
+        return Route(host=host, targets=read_targets, **options), has_id
 
-    def _key(self, key: str) -> str:
-        path = key.removeprefix(FILE_KEY_PREFIX)
-        return key if path == key else f"{FILE_KEY_PREFIX}{PurePath(self.name).parent / path}"
+    def _target(self, section: Section, warnings: list[str]) -> Target:
+        options = read_options(section, TARGET, warnings)
+        together(options, "client_cert", "client_key")
+        for name in options.keys() & {"client_cert", "client_key"}:
+            options[name] = self._beside(options[name])
+        if section.value == BuiltIn.TEST.value:
+            # Its WebSocket speaks as an origin does over HTTP (test_target.py).
+            return Target(BuiltIn.TEST, **options | {"over_http": True})
+        target = Target(_target_address(section.value), **options)
+        if target.untrusted and isinstance(target.address, UnixAddress):
+            raise ValueError("untrusted: a Unix socket is on this machine")
+        self.check(target)
+        return target
+
+    def _beside(self, path: str) -> str:
+        """A path that starts at the folder of the file."""
+        return str(PurePath(self.name).parent / path)
 
 
 def _condition_host(value: str) -> str:
-    if not value:
-        raise ValueError("a route that is chosen by id only is not supported yet")
     host = value.lower()
     if host.startswith("[") and host.endswith("]"):
         return host[1:-1]
@@ -302,40 +250,18 @@ def _id_of(host: str, condition: Section) -> str:
     return ",".join([host, *sorted(selecting)])
 
 
-def _target(section: Section, warnings: list[str]) -> Target:
-    value = section.value
-    if value == "test" or value.startswith(NOT_YET_TARGET_KINDS):
-        raise ValueError(f"target {value!r} is not supported yet")
+def _target_address(value: str) -> Address:
+    if value.startswith(ZEROMQ_PREFIXES):
+        raise ValueError(f"target {value!r}: origins on ZeroMQ are not supported, only on HTTP")
     try:
-        address = parse_address(value)
+        return parse_address(value)
     except ValueError as error:
         raise ValueError(f"target {error}") from None
-    options = _read_options(section, TARGET_OPTIONS, NOT_YET_TARGET, warnings)
-    return Target(address, **options)
-
-
-def _read_options(
-    section: Section, known: dict[str, Check], not_yet: frozenset[str], warnings: list[str]
-) -> dict[str, Any]:
-    """The options of a section by name. The last of a repeated one wins, or they add up."""
-    options: dict[str, Any] = {}
-    for name, text in section.options:
-        if name in not_yet:
-            warnings.append(f"option {name!r} is not supported yet")
-        elif name not in known:
-            warnings.append(f"unknown option {name!r} is ignored")
-        else:
-            try:
-                value = known[name](text)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-            options[name] = (*options.get(name, ()), value) if name in REPEATABLE else value
-    return options
 
 
 def describe(route: Route) -> str:
     """One route in words, for `fanway check`."""
-    words = ["any host" if route.host == ANY_HOST else route.host]
+    words = ["any host" if route.host == ANY_HOST else route.host or f"by id {route.id}"]
     if route.path_beg:
         words.append(f"paths that begin with {route.path_beg}")
     if route.proto:
@@ -346,11 +272,18 @@ def describe(route: Route) -> str:
 
 
 def _describe_target(target: Target) -> str:
+    if isinstance(target.address, BuiltIn):
+        return f"built-in {target}"
     scheme = "https" if target.ssl else "http"
     where = str(target) if isinstance(target.address, TcpAddress) else f"{target.address}:"
-    words = [f"{scheme}://{where}"]
-    if target.host:
-        words.append(f"as {target.host}")
-    if target.insecure:
-        words.append("certificate not verified")
-    return words[0] if len(words) == 1 else f"{words[0]} ({', '.join(words[1:])})"
+    words = {
+        f"as {target.host}": target.host,
+        "certificate not verified": target.insecure,
+        "certificate for its address": target.trust_connect_host,
+        f"identified by {target.client_cert}": target.client_cert,
+        "not on private networks": target.untrusted,
+        "WebSockets over HTTP": target.over_http,
+        f"subscribed to {', '.join(target.sub)}": target.sub,
+    }
+    told = [text for text, is_so in words.items() if is_so]
+    return f"{scheme}://{where} ({', '.join(told)})" if told else f"{scheme}://{where}"

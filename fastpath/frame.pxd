@@ -11,7 +11,7 @@ cdef enum Action:
     REFRESH = 3
 
 cdef class HeldResponse:
-    # What a response hold was given: merged with each published response, and sent as it is when the
+    # What a response hold was given: merged with a published response, and sent as it is when the
     # hold's time is over. Equal ones are interned by the link and shared.
     cdef:
         readonly uint16_t status
@@ -47,6 +47,7 @@ cdef class Message:
     cdef bytes stream_frame(self, Variant v)
     # The whole response for a session whose hold was given `held` (GRIP.md 2.6.1).
     cdef bytes response_frame(self, HeldResponse held, int minor, bint keep_alive, bint head_only)
+    cdef bytes _body(self, HeldResponse held)
 
 # What a response hold is given when its time is over.
 cdef bytes held_frame(HeldResponse held, int minor, bint keep_alive, bint head_only)

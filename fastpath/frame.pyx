@@ -61,6 +61,11 @@ cdef class Message:
             self._chunk = chunk(self.stream.content)
         return self._chunk
 
+    cdef bytes _body(self, HeldResponse held):
+        if self.response.patch:
+            return patched(held.body, self.response.body)
+        return self.response.body
+
     cdef bytes response_frame(self, HeldResponse held, int minor, bint keep_alive, bint head_only):
         cdef tuple key = (held, minor, keep_alive, head_only)
         cdef bytes frame
@@ -69,8 +74,8 @@ cdef class Message:
         frame = self._responses.get(key)
         if frame is None:
             frame = render(
-                self.response.status, self.response.reason, merged(held.headers, self.response.headers),
-                patched(held.body, self.response.body) if self.response.patch else self.response.body,
+                self.response.status, self.response.reason,
+                merged(held.headers, self.response.headers), self._body(held),
                 minor, keep_alive, head_only,
             )
             self._responses[key] = frame

@@ -39,6 +39,7 @@ cdef class HttpAnswer(Session):
     cdef Outcome sent(self, bytes body, bint more) except Outcome.FAIL
     cdef Outcome refuse(self, int reason, bytes text) except Outcome.FAIL
     # -- ending
+    cdef bint leaving(self) noexcept                 # something said has not reached the kernel
     cdef Outcome close_when_drained(self) except Outcome.FAIL
     cdef Outcome cut_short(self, int reason) except Outcome.FAIL
     # -- supplied by the other half

@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from fastpath.http_wire cimport LAST_CHUNK, chunk, head as render_head
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
-from fastpath.session cimport RowFlag, Session, now_ms
+from fastpath.session cimport Row, RowFlag, Session, now_ms
 from fastpath.tally cimport Counter
 
 cdef extern from "peer.h" nogil:
@@ -67,7 +67,9 @@ cdef class HttpAnswer(Session):
         elif not self._minor:
             framing += b"Connection: keep-alive\r\n"
         body = self.piece(body)
-        self._roster.queue(self.slot, render_head(self._minor, status, reason, headers, framing) + body)
+        self._roster.queue(
+            self.slot, render_head(self._minor, status, reason, headers, framing) + body
+        )
         return Outcome.DONE
 
     cdef bytes piece(self, bytes body):
@@ -81,7 +83,7 @@ cdef class HttpAnswer(Session):
         if self._state != HttpState.ASKED:
             return self.end(Reason.ORDER_REFUSED)
         if not (more or self._body_reported):
-            self._keeps = False                # an early answer: the rest of the request is not read
+            self._keeps = False                # early: the rest of the request is not read
         self.begin(order[0], order[1], order[2], order[3], body)
         self.set_state(HttpState.ANSWERING)
         return self.sent(body, more)
@@ -139,6 +141,10 @@ cdef class HttpAnswer(Session):
             return self._roster.arm(self.slot, now_ms() + LINGER_MS)
         return self.end(self._reason)
 
+    cdef bint leaving(self) noexcept:
+        cdef Row* row = &self._roster.rows[self.slot]
+        return row.count > 0 or row.flags & RowFlag.BLOCKED
+
     cdef Outcome close_when_drained(self) except Outcome.FAIL:
         self._roster.rows[self.slot].flags |= RowFlag.TELL
         self.rearm()
@@ -152,7 +158,14 @@ cdef class HttpAnswer(Session):
         self.set_state(HttpState.DRAINING)
         return self.close_when_drained()
 
-    # -- the reading half supplies ------------------------------------------------------------------
+    cdef Outcome link_lost(self) except Outcome.FAIL:
+        if self._state == HttpState.ASKED:
+            return self.refuse(Reason.LINK_LOST, None)
+        if self._state == HttpState.ANSWERING:
+            return self.cut_short(Reason.LINK_LOST)
+        return Outcome.DONE
+
+    # -- the reading half supplies ----------------------------------------------------------------
 
     cdef Outcome settle(self) except Outcome.FAIL:
         raise NotImplementedError

@@ -21,7 +21,7 @@ cdef class HttpSession(HttpAnswer):
         # -- the request in hand
         HttpReader _reader             # None while a hold rests
         Request _request               # None when there is none, and while a hold rests
-        bytes _head                    # of it, as OPENED carries it; None when it cannot be asked again
+        bytes _head                    # of it, as OPENED carries it; None: it cannot be asked again
         bytes _body                    # of it, whole, while a response is held
         bytes _kept                    # what the client sent during a hold, or None
         uint32_t _credit               # body bytes that may still be reported
@@ -30,7 +30,6 @@ cdef class HttpSession(HttpAnswer):
         HeldResponse _held
         KeepAlive _keep_alive
 
-    cdef bint _leaving(self) noexcept
     # -- reading
     cdef Outcome _read(self, Py_ssize_t count) except Outcome.FAIL
     cdef HttpReader _open_reader(self)

@@ -16,7 +16,7 @@ from fastpath.limits cimport LINK_WINDOW, PIPELINE_MAX, SCRATCH_SIZE
 from fastpath.link_wire cimport opened_head
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
-from fastpath.session cimport Roster, Row, RowFlag, now_ms
+from fastpath.session cimport Roster, RowFlag, now_ms
 from fastpath.tally cimport Counter
 from fastpath.variants cimport Mode, Variant
 
@@ -84,11 +84,11 @@ cdef class HttpSession(HttpAnswer):
         self._eof = True
         if self._state == HttpState.ASKED:
             return True
-        if self._leaving() and self._state == HttpState.READING:
+        if self.leaving() and self._state == HttpState.READING:
             self.set_state(HttpState.DRAINING)
             self.close_when_drained()
             return True
-        if self._leaving() and self._state == HttpState.DRAINING:
+        if self.leaving() and self._state == HttpState.DRAINING:
             return True
         self.end(Reason.PEER_CLOSED)
         return False
@@ -108,11 +108,6 @@ cdef class HttpSession(HttpAnswer):
             return
         self._roster.resume(self.slot)
         self.rearm()
-
-    cdef bint _leaving(self) noexcept:
-        # Something that was said to the client has not reached the kernel.
-        cdef Row* row = &self._roster.rows[self.slot]
-        return row.count > 0 or row.flags & RowFlag.BLOCKED
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -224,14 +219,15 @@ cdef class HttpSession(HttpAnswer):
         # Read from the client only what has somewhere to go. With a request in hand whose body
         # is whole, a few more may be read ahead: reading is also how the client's end is seen.
         cdef bint stop = False
+        cdef Request r = self._request
+        cdef list waiting
         if self._eof or self._state == HttpState.GONE or self._state == HttpState.DRAINING:
             return Outcome.DONE
         if self._reader is not None:
-            stop = len(self._reader.requests) >= PIPELINE_MAX or (
-                self._request is not None and len(self._request.body) > 0
-            )
-            if not stop and self._reader.requests:
-                stop = not (<Request> self._reader.requests[len(self._reader.requests) - 1]).complete
+            waiting = self._reader.requests
+            stop = len(waiting) >= PIPELINE_MAX or (r is not None and len(r.body) > 0)
+            if not stop and waiting:
+                stop = not (<Request> waiting[len(waiting) - 1]).complete
         if stop != self._paused:
             self._paused = stop
             if stop:
@@ -444,7 +440,8 @@ cdef class HttpSession(HttpAnswer):
         elif self._state == HttpState.READING:
             after = self._roster.limits.idle_timeout_ms
         elif self._state == HttpState.ASKED:
-            after = 0 if self._body_reported or self._credit == 0 else self._roster.limits.idle_timeout_ms
+            if self._credit and not self._body_reported:
+                after = self._roster.limits.idle_timeout_ms
         elif self._state == HttpState.HELD_STREAM:
             after = self._keep_alive.interval_ms if self._keep_alive is not None else 0
         elif self._state == HttpState.DRAINING:
@@ -472,13 +469,6 @@ cdef class HttpSession(HttpAnswer):
             return self.finish_stream(reason)
         return self.end(reason)
 
-    cdef Outcome link_lost(self) except Outcome.FAIL:
-        if self._state == HttpState.ASKED:
-            return self.refuse(Reason.LINK_LOST, None)
-        if self._state == HttpState.ANSWERING:
-            return self.cut_short(Reason.LINK_LOST)
-        return Outcome.DONE
-
     cdef Outcome drain(self) except Outcome.FAIL:
         # Ordinary requests are finished; holds end as they would by their own time.
         self._keeps = False
@@ -487,7 +477,7 @@ cdef class HttpSession(HttpAnswer):
         if self._state == HttpState.HELD_RESPONSE:
             return self._answer_held(held_frame(self._held, self._minor, False, self._head_only))
         if self._state == HttpState.READING and not self._head_begun:
-            if not self._leaving():
+            if not self.leaving():
                 return self.end(Reason.DRAINING)
             self.set_state(HttpState.DRAINING)
             return self.close_when_drained()

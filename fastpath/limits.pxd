@@ -13,7 +13,7 @@ cdef extern from *:
         LINK_WINDOW        = 256 * 1024,       /* body bytes either side may send unasked */
         HEADER_COUNT_MAX   = 64,               /* of one head, GRIP.md 8.7 */
         PIPELINE_MAX       = 16,               /* heads that wait behind the one being answered */
-        QUEUE_MAX          = 100,              /* frames that wait for a blocked client, GRIP.md 8.7 */
+        QUEUE_MAX          = 100,              /* frames that wait for a blocked client, 8.7 */
         FLUSH_IOV_MAX      = 64                /* frames in one writev; IOV_MAX is 1024 */
     };
     _Static_assert(CHANNEL_NAME_MAX <= 0xFFFF, "channel length is a u16 on the link");

@@ -111,7 +111,7 @@ cdef class Link(Upstream):
 
     # -- orders -----------------------------------------------------------------------------------
 
-    cdef bint _complete(self):
+    cdef bint _complete(self) except -1:
         # Whether the tail can be taken by now: a whole packet, or a bad header. Reads the header
         # only, so that a large packet in many pieces is not copied again for each.
         cdef View v
@@ -277,7 +277,8 @@ cdef class Link(Upstream):
         if keep_alive is None:
             if len(self._keep_alives) >= INTERN_MAX:
                 self._keep_alives.clear()
-            keep_alive = self._keep_alives[key] = KeepAlive(order[4], order[3], order[2] == MODE_IDLE)
+            keep_alive = KeepAlive(order[4], order[3], order[2] == MODE_IDLE)
+            self._keep_alives[key] = keep_alive
         return keep_alive
 
     # -- reports ----------------------------------------------------------------------------------

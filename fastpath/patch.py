@@ -13,7 +13,7 @@ PATCH_OPERATIONS_MAX = 10_000  # of one patch: as many as a publish body can hol
 
 
 def patched(body: bytes, patch: bytes) -> bytes:
-    """Apply `patch` to `body`; both are JSON, the body an object or an array. b"" on any failure."""
+    """Apply `patch` to `body`: JSON, the body an object or an array. b"" on any failure."""
     try:
         whole = orjson.loads(body)
         operations = orjson.loads(patch)
@@ -47,7 +47,8 @@ def _apply(whole, operation):
     if op == "remove":
         return _remove(whole, path)
     if op == "copy":
-        return _put(whole, path, copy.deepcopy(_get(whole, _steps(operation["from"]))), must_exist=False)
+        value = copy.deepcopy(_get(whole, _steps(operation["from"])))
+        return _put(whole, path, value, must_exist=False)
     if op == "move":
         source = _steps(operation["from"])
         value = _get(whole, source)

@@ -51,7 +51,7 @@ def spools(HoldTable table, bytes channel):
 
 
 def advance(HoldTable table, bytes channel, int variant, prev_id, new_id):
-    """Set the id that the spool (variant, prev_id) expects next; False if there is no such spool."""
+    """Set the id that the spool (variant, prev_id) expects next; False: there is none."""
     cdef uint32_t number = table.first_spool(channel)
     cdef Spool* s
     while number != NOWHERE:

@@ -1,4 +1,4 @@
-"""Test-only doors into floors 2 to 4: the reader, sessions, the fan-out. Production never imports it."""
+"""Test-only doors into floors 2 to 4: the reader, sessions, the fan-out."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -99,10 +99,6 @@ cdef dict as_dict(Request r):
     }
 
 
-def in_head(HttpReader reader):
-    return reader.in_head()
-
-
 def respond(Session s, *, status=200, reason=b"OK", headers=(), length=-1, body=b"", more=False):
     s.respond((status, reason, list(headers), length, body), more)
 
@@ -146,16 +142,8 @@ def release(Session s):
     s.ask_again()
 
 
-def drain(Session s):
-    s.drain()
-
-
 def end(Session s, int reason):
     s.end(reason)
-
-
-def queue(Session s, bytes frame):
-    s._roster.queue(s.slot, frame)
 
 
 def find(Roster roster, uint64_t ref):

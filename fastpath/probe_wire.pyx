@@ -7,7 +7,7 @@ behind it.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from fastpath cimport http_wire, limits, link_wire
-from fastpath.link_wire cimport LinkStep, Order, Packet, Report
+from fastpath.link_wire cimport Kind, LinkStep, Order, Packet, Report, Signal
 from fastpath.reasons cimport Reason
 from fastpath.variants cimport Mode
 from fastpath.view cimport View
@@ -62,6 +62,21 @@ def modes():
     return {"RESPONSE": Mode.MODE_RESPONSE, "STREAM": Mode.MODE_STREAM, "WS": Mode.MODE_WS}
 
 
+def kinds():
+    return {
+        "BODY": Kind.KIND_BODY,
+        "TEXT": Kind.KIND_TEXT,
+        "BINARY": Kind.KIND_BINARY,
+        "PING": Kind.KIND_PING,
+        "PONG": Kind.KIND_PONG,
+        "CLOSE": Kind.KIND_CLOSE,
+    }
+
+
+def signals():
+    return {"REFRESH": Signal.REFRESH_ASKED, "CLOSED": Signal.CLOSE_PUBLISHED}
+
+
 def reasons():
     return {
         "PEER_CLOSED": Reason.PEER_CLOSED,
@@ -70,6 +85,10 @@ def reasons():
         "HEAD_TOO_BIG": Reason.HEAD_TOO_BIG,
         "BODY_TOO_BIG": Reason.BODY_TOO_BIG,
         "HEAD_TIMEOUT": Reason.HEAD_TIMEOUT,
+        "BAD_UPGRADE": Reason.BAD_UPGRADE,
+        "BAD_FRAME": Reason.BAD_FRAME,
+        "BAD_TEXT": Reason.BAD_TEXT,
+        "MESSAGE_TOO_BIG": Reason.MESSAGE_TOO_BIG,
         "SLOW": Reason.SLOW,
         "IDLE": Reason.IDLE,
         "ORDERED": Reason.ORDERED,

@@ -13,7 +13,7 @@ from fastpath.wheel cimport Wheel
 cdef extern from "clock.h" nogil:
     uint64_t monotonic_ms()
 
-cdef uint64_t stopped_at_ms    # written by probe_session only: the time in a test; 0: the clock runs
+cdef uint64_t stopped_at_ms    # written by probe_session only; 0: the clock runs
 
 cdef inline uint64_t now_ms() noexcept nogil:
     return stopped_at_ms if stopped_at_ms else monotonic_ms()
@@ -23,7 +23,7 @@ cdef enum RowFlag:
     BLOCKED = 2                # the kernel refused bytes; the transport keeps them until it resumes
     TELL = 4                   # the session wants drained() once nothing is left
 
-cdef struct Row:               # what leaves, one a slot; the only part of a session that fan-out touches
+cdef struct Row:               # what leaves, one a slot; all that fan-out touches of a session
     PyObject* first            # owned; the frame that leaves next, or NULL
     PyObject** rest            # owned; the frames behind it
     uint64_t sent_ms           # when something was last queued, for idle keep-alives
@@ -76,7 +76,7 @@ cdef class Roster:
         readonly Limits limits
         public Upstream upstream
         public bint draining
-        public object report               # called with (event, ref, exception) for what is our own fault
+        public object report               # called with (event, ref, exception) for our own faults
         object _loop
         object _timer                      # the one timer, or None
         uint64_t _timer_ms                 # when it fires; 0: it does not

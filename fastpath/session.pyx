@@ -202,7 +202,7 @@ cdef class Roster:
         return Outcome.DONE
 
     def tick(self):
-        """The timer fired: tell the sessions whose deadline has passed, then sleep until the next."""
+        """The timer fired: tell the sessions that are due, then sleep until the next."""
         cdef uint64_t now = now_ms()
         cdef uint64_t at
         cdef list slots = []

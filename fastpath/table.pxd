@@ -42,14 +42,16 @@ cdef class HoldTable:
         uint32_t* _head        # owned; [slot] its first subscription
         uint32_t _slot_room
         # -- guard
-        bint walking           # written by fan-out only; whoever changes the table refuses while set
+        bint walking           # written by fan-out only; nothing may change while it is set
         # -- totals
         readonly uint32_t channel_count
         readonly uint32_t subscription_count
 
     # -- changing (never while a spool is being walked). `freed` collects (channel, mode) pairs
     #    whose last session has left.
-    cdef Outcome hold(self, bytes channel, Variant v, uint32_t slot, bytes prev_id) except Outcome.FAIL
+    cdef Outcome hold(
+        self, bytes channel, Variant v, uint32_t slot, bytes prev_id
+    ) except Outcome.FAIL
     cdef Outcome release(self, uint32_t slot, list freed) except Outcome.FAIL
     cdef Outcome release_channel(self, uint32_t slot, bytes channel, list freed) except Outcome.FAIL
     cdef Outcome advance(self, uint32_t spool, bytes prev_id) except Outcome.FAIL

@@ -45,7 +45,9 @@ cdef class HoldTable:
 
     # -- changing -----------------------------------------------------------------------------
 
-    cdef Outcome hold(self, bytes channel, Variant v, uint32_t slot, bytes prev_id) except Outcome.FAIL:
+    cdef Outcome hold(
+        self, bytes channel, Variant v, uint32_t slot, bytes prev_id
+    ) except Outcome.FAIL:
         cdef uint32_t number, row, spool
         self._refuse_while_walking()
         self._reach_slot(slot)
@@ -77,7 +79,9 @@ cdef class HoldTable:
             row = after
         return Outcome.DONE
 
-    cdef Outcome release_channel(self, uint32_t slot, bytes channel, list freed) except Outcome.FAIL:
+    cdef Outcome release_channel(
+        self, uint32_t slot, bytes channel, list freed
+    ) except Outcome.FAIL:
         cdef uint32_t row, number
         cdef uint32_t* link
         self._refuse_while_walking()

@@ -19,10 +19,11 @@ cdef class Wheel:
     # -- changing
     cdef Outcome arm(self, uint32_t slot, uint64_t deadline_ms) except Outcome.FAIL
     cdef Outcome disarm(self, uint32_t slot) except Outcome.FAIL
-    # Slots whose deadline is at or before now_ms, each disarmed; none is reported early, and late by at most TICK_MS.
+    # Slots whose deadline is at or before now_ms, each disarmed: never early, and late by at most
+    # TICK_MS.
     cdef Outcome due(self, uint64_t now_ms, list slots) except Outcome.FAIL
     # -- asking
-    cdef uint64_t next_ms(self) noexcept nogil     # when to call due() next; 0 when nothing is armed
+    cdef uint64_t next_ms(self) noexcept nogil     # when to call due() next; 0: nothing is armed
     cdef bint armed(self, uint32_t slot) noexcept nogil
     # -- checking (debug build)
     cdef Outcome check(self) except Outcome.FAIL

@@ -31,6 +31,7 @@ from fastpath.wheel import Wheel
 ACCEPT_BACKLOG = 4096
 RECONNECT_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # then the last, again and again
 TALLY_SECONDS = 1.0  # as fresh as a scrape needs
+LOG_KEYS = ["time", "level", "role", "worker", "event"]
 
 
 def _log(level: str, as_json: bool, worker: int) -> structlog.typing.FilteringBoundLogger:
@@ -40,7 +41,7 @@ def _log(level: str, as_json: bool, worker: int) -> structlog.typing.FilteringBo
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.JSONRenderer()
             if as_json
-            else structlog.processors.LogfmtRenderer(key_order=["time", "level", "role", "worker", "event"]),
+            else structlog.processors.LogfmtRenderer(key_order=LOG_KEYS),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -154,7 +155,7 @@ class Worker:
             self.drain()
 
     def drain(self):
-        """Stop accepting; finish ordinary requests, close holds; then end. A second call ends now."""
+        """Stop accepting, finish ordinary requests, close holds, end. A second call ends now."""
         if self._roster is None or self._roster.draining:
             self._finish()
             return

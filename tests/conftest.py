@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from support.client import Address, Client, Reply
 from support.fanway import Fanway, closed_port
 from support.keys import SIG_KEY, write_keys
@@ -114,7 +115,7 @@ def _no_bugs(request: pytest.FixtureRequest) -> Iterator[None]:
         faults, hub.faults = hub.faults, []
         assert not faults
     if "fanway" in request.fixturenames:
-        request.getfixturevalue("fanway").assert_no_bug()
+        request.getfixturevalue("fanway").assert_no_error()
 
 
 # -- one for each test -----------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def ask(connect: Callable[..., Client], origin: Origin) -> Callable[..., Client]
     """A new client asks for something at this test's origin."""
 
     def ask(target: str = "/", *headers: str, **spelling: str | bytes | None) -> Client:
-        return connect().send(request(origin.host, target, *headers, **spelling))  # type: ignore[arg-type]
+        return connect().send(request(origin.host, target, *headers, **spelling))
 
     return ask
 

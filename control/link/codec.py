@@ -409,7 +409,7 @@ def bare_format(kind: FormatKind, action: Action) -> bytes:
 
 
 def close(ref: int, reason: int, code: int = 0, text: bytes = b"") -> bytes:
-    """End a session; reason 0 is an orderly end, which sends a WebSocket's client `code`, 0: 1000."""
+    """End a session; reason 0 is an orderly end; `code` 0 closes a WebSocket with 1000."""
     return _packet(
         Order.CLOSE, ref, _pack(_CLOSE, "reason or close code", reason, code), _p16(text, "text")
     )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from support.client import Client, CutShort
 from support.fanway import Fanway
 from support.origin import Act, Hub, Origin, Request, Wire, says
@@ -86,9 +87,7 @@ def test_a_broken_body_cuts_the_client_off(ask: Ask, origin: Origin, name: str) 
 
 
 @pytest.mark.parametrize("name", BROKEN_BODIES)
-def test_a_broken_body_of_a_grip_response_gives_502(
-    ask: Ask, origin: Origin, name: str
-) -> None:
+def test_a_broken_body_of_a_grip_response_gives_502(ask: Ask, origin: Origin, name: str) -> None:
     grip = HEAD + b"Grip-Hold: response\r\nGrip-Channel: c\r\n"
     begun, rest = BROKEN_BODIES[name]
     origin.answers(says(begun.replace(HEAD, grip), rest))
@@ -107,9 +106,7 @@ def test_bytes_beyond_the_length_are_nobodys(ask: Ask, origin: Origin) -> None:
     assert client.response().body == b"good"
 
 
-def test_an_idle_connection_that_the_origin_closed_is_not_used(
-    ask: Ask, origin: Origin
-) -> None:
+def test_an_idle_connection_that_the_origin_closed_is_not_used(ask: Ask, origin: Origin) -> None:
     origin.answers(says(answer(body=b"and goodbye")))
     client = ask()
     for _ in range(20):
@@ -118,9 +115,7 @@ def test_an_idle_connection_that_the_origin_closed_is_not_used(
     client.response()
 
 
-def test_an_instruct_that_is_no_json_gives_502_and_no_traceback(
-    ask: Ask, origin: Origin
-) -> None:
+def test_an_instruct_that_is_no_json_gives_502_and_no_traceback(ask: Ask, origin: Origin) -> None:
     for text in ("\x00", "{" * 50_000, '{"hold": {"channels": [{"name": "\\ud800"}]}}'):
         origin.answers(instruct(text))
         assert ask().reply().status in {200, 502}
@@ -181,9 +176,7 @@ def test_an_origin_that_stops_in_a_body_cuts_the_client_off(
         connect(impatient.address).send(request(origin.host)).response()
 
 
-def test_a_target_that_does_not_connect_gives_502_in_time(
-    connect: Ask, impatient: Fanway
-) -> None:
+def test_a_target_that_does_not_connect_gives_502_in_time(connect: Ask, impatient: Fanway) -> None:
     began = time.monotonic()
     reply = connect(impatient.address).send(request("deaf.test")).response()
     assert (reply.status, reply.body) == (502, FAILED)
@@ -206,9 +199,7 @@ def test_an_origin_hears_when_the_client_has_left(ask: Ask, origin: Origin) -> N
     origin.wait_until_answered()  # `hang` ends when Fanway has closed the connection
 
 
-def test_an_origin_hears_when_the_client_leaves_in_a_response(
-    ask: Ask, origin: Origin
-) -> None:
+def test_an_origin_hears_when_the_client_leaves_in_a_response(ask: Ask, origin: Origin) -> None:
     def begin(wire: Wire, _: Request) -> None:
         wire.send(HEAD + b"Content-Length: 100\r\n\r\nhalf")
         wire.wait_for_close()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from support.client import SPLITS, Client, Split
 from support.fanway import Fanway
 from support.origin import Hub, Origin
@@ -126,9 +127,7 @@ def test_a_bad_head_gets_400_and_the_end(connect: Ask, origin: Origin, name: str
 
 @pytest.mark.parametrize("name", BAD_CHUNKS)
 @pytest.mark.parametrize("split", SPLITS)
-def test_bad_chunks_get_400_and_the_end(
-    ask: Ask, origin: Origin, name: str, split: Split
-) -> None:
+def test_bad_chunks_get_400_and_the_end(ask: Ask, origin: Origin, name: str, split: Split) -> None:
     client = ask("/", "Transfer-Encoding: chunked", method="POST")
     try:
         client.send(BAD_CHUNKS[name], split)
@@ -191,9 +190,7 @@ def test_212_a_head_that_never_ends_gets_431(connect: Ask, origin: Origin) -> No
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_212_a_head_of_the_largest_size_is_read(
-    connect: Ask, origin: Origin, split: Split
-) -> None:
+def test_212_a_head_of_the_largest_size_is_read(connect: Ask, origin: Origin, split: Split) -> None:
     spare = HEAD_MAX_BYTES - len(request(origin.host, "/", "X: "))
     said = request(origin.host, "/", "X: " + "x" * spare)
     assert len(said) == HEAD_MAX_BYTES
@@ -265,9 +262,7 @@ def test_a_held_connection_is_not_idle(
     reply.expect(b"still here")
 
 
-def test_a_sized_body_over_the_limit_gets_413(
-    connect: Ask, strict: Fanway, origin: Origin
-) -> None:
+def test_a_sized_body_over_the_limit_gets_413(connect: Ask, strict: Fanway, origin: Origin) -> None:
     head = f"POST / HTTP/1.1\r\nHost: {origin.host}\r\nContent-Length: {BODY_MAX_BYTES + 1}\r\n\r\n"
     client = connect(strict.address).send(head.encode())
     assert assert_refused(client, origin, 413) == b"Request body too large.\n"

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from support.fanway import Fanway, run_command
 
 ROUTE = ("--route", "* localhost:8000")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from support.client import Client
 from support.fanway import Fanway
 from support.origin import Hub, Origin, Request, Wire

@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.client import Client, CutShort, Reply
 from support.fanway import Fanway
 from support.origin import Hub, Origin, Request, Wire
 from support.spelling import answer, request
 from support.waiting import until
-
 
 
 @pytest.fixture

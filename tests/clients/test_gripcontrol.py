@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from gripcontrol import GripPubControl, HttpResponseFormat, HttpStreamFormat
 from pubcontrol import Item, PubControl, PubControlClient
+
 from support.client import Client, Reply
 from support.fanway import Fanway
 

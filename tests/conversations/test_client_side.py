@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from support.client import Client
 from support.fanway import Fanway
 from support.origin import Hub, Origin, Request, Wire, says
@@ -17,7 +18,9 @@ Hold = Callable[..., Client]
 
 def echo(wire: Wire, sent: Request) -> None:
     """Answers with the method, the target and the body."""
-    wire.send(answer("Connection: close", body=f"{sent.method} {sent.target} ".encode() + sent.body))
+    wire.send(
+        answer("Connection: close", body=f"{sent.method} {sent.target} ".encode() + sent.body)
+    )
 
 
 # -- one connection, many requests -----------------------------------------------------------------
@@ -236,9 +239,7 @@ def test_a_response_without_length_ends_with_the_origins_connection(
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 65_536, 1_000_000])
-def test_a_sized_body_arrives_whole_and_sized(
-    ask: Ask, origin: Origin, size_bytes: int
-) -> None:
+def test_a_sized_body_arrives_whole_and_sized(ask: Ask, origin: Origin, size_bytes: int) -> None:
     body = bytes(n % 251 for n in range(size_bytes))
     assert ask(method="POST", body=body).response("POST").status == 200
     assert origin.requests[0].body == body

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from support.client import Client
 from support.fanway import Fanway
 from support.origin import Origin, Request, Wire, says
@@ -104,9 +105,7 @@ def test_25_only_exposed_headers_are_relayed(ask: Ask, origin: Origin) -> None:
     assert not [name for name, _ in reply.headers if name.lower().startswith("grip-")]
 
 
-def test_26_a_grip_response_of_status_404_holds(
-    poll: Hold, fanway: Fanway, channel: str
-) -> None:
+def test_26_a_grip_response_of_status_404_holds(poll: Hold, fanway: Fanway, channel: str) -> None:
     client = poll(channel, status="404 Not Found")
     assert client.is_silent()
     fanway.publish_response(channel, "was held")
@@ -264,9 +263,7 @@ def test_40_a_large_request_may_not_be_answered_with_grip(ask: Ask, origin: Orig
     assert reply.body == b"Request too large to accept GRIP instruct.\n"
 
 
-def test_40_a_request_of_the_largest_size_may(
-    hold: Hold, fanway: Fanway, channel: str
-) -> None:
+def test_40_a_request_of_the_largest_size_may(hold: Hold, fanway: Fanway, channel: str) -> None:
     said = answer("Grip-Hold: response", f"Grip-Channel: {channel}")
     client = hold(said, method="POST", body=bytes(BUFFER_MAX_BYTES))
     fanway.publish_response(channel, "held")
@@ -337,9 +334,7 @@ def test_43_a_small_stream_body_is_delivered_when_the_origin_has_finished(
     assert was_silent == [True]
 
 
-def test_an_instruct_that_is_refused_leaves_the_connection_usable(
-    ask: Ask, origin: Origin
-) -> None:
+def test_an_instruct_that_is_refused_leaves_the_connection_usable(ask: Ask, origin: Origin) -> None:
     origin.answers(answer("Grip-Hold: bogus"), answer(body=b"good"))
     client = ask()
     assert client.response().status == 502

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.client import Client
 from support.fanway import Fanway
 from support.origin import Hub, Origin

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.client import Client, Reply
 from support.fanway import Fanway, run_command
 from support.origin import Hub, Origin
@@ -61,9 +62,7 @@ def test_a_publish_and_its_deliveries_are_counted(
     assert fanway.metric("fanway_items_total") == items + 1
 
 
-def test_holds_and_channels_are_counted(
-    stream: Stream, fanway: Fanway, channel: str
-) -> None:
+def test_holds_and_channels_are_counted(stream: Stream, fanway: Fanway, channel: str) -> None:
     until(lambda: fanway.metric("fanway_connections") == 0, "nobody is there")
     replies = [stream(f"{channel}-{n}") for n in range(3)]
     until(lambda: fanway.metric("fanway_holds", mode="stream") == 3, "three streams")

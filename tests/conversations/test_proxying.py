@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import ECKey, Key, RSAKey
+
 from support.client import Client, CutShort
 from support.fanway import Fanway
 from support.keys import HEX_SECRET, SIG_KEY, read_token, secret
@@ -25,9 +26,7 @@ FEATURES = (
 )
 
 
-def test_1_a_response_without_grip_is_streamed_through_unbuffered(
-    ask: Ask, origin: Origin
-) -> None:
+def test_1_a_response_without_grip_is_streamed_through_unbuffered(ask: Ask, origin: Origin) -> None:
     first_was_seen = threading.Event()
 
     def in_two_halves(wire: Wire, _: Request) -> None:
@@ -141,9 +140,7 @@ def test_7_grip_headers_of_the_client_never_reach_the_origin(ask: Ask, origin: O
     assert sent.one("Grip-Sig") != "x"
 
 
-def test_8_grip_feature_lists_what_works_in_the_documented_order(
-    ask: Ask, origin: Origin
-) -> None:
+def test_8_grip_feature_lists_what_works_in_the_documented_order(ask: Ask, origin: Origin) -> None:
     ask().response()
     listed = (origin.requests[0].one("Grip-Feature") or "").split(", ")
     documented = FEATURES.split(", ")
@@ -251,9 +248,7 @@ def test_13_a_target_that_refuses_gives_502(connect: Ask) -> None:
     assert reply.one("Content-Type") == "text/plain"
 
 
-def test_13_with_debug_the_targets_tried_are_listed(
-    connect: Ask, refused: tuple[str, str]
-) -> None:
+def test_13_with_debug_the_targets_tried_are_listed(connect: Ask, refused: tuple[str, str]) -> None:
     reply = connect().send(request("refused.test", "/debug/")).response()
     text = f"Unable to connect to any targets. Tried: {refused[0]}, {refused[1]}\n"
     assert (reply.status, reply.body.decode()) == (502, text)

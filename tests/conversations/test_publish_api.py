@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from support.client import SPLITS, Client, Reply, Split
 from support.fanway import Fanway
 from support.spelling import request
@@ -50,7 +51,8 @@ def test_102_success_is_published(fanway: Fanway) -> None:
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/json", "application/*", "text/plain, application/json", "*/*, application/json"]
+    "accept",
+    ["application/json", "application/*", "text/plain, application/json", "*/*, application/json"],
 )
 def test_102_success_in_json(fanway: Fanway, accept: str) -> None:
     body = json.dumps({"items": [ITEM]})
@@ -163,9 +165,7 @@ def test_107_a_head_over_the_limit_gives_400(fanway: Fanway) -> None:
     assert (status, said) == (400, "Request header too large.\n")
 
 
-def test_107_a_content_length_that_is_no_number_gives_400(
-    connect: Connect, fanway: Fanway
-) -> None:
+def test_107_a_content_length_that_is_no_number_gives_400(connect: Connect, fanway: Fanway) -> None:
     client = connect(fanway.control_addresses[0])
     said = request("control", "/publish/", "Content-Length: many", method="POST")
     assert client.send(said).response("POST").status == 400
@@ -179,9 +179,7 @@ def test_108_formats_may_stand_at_the_top_level(
     reply.expect(b"older style")
 
 
-def test_108_they_are_ignored_beside_formats(
-    stream: Stream, fanway: Fanway, channel: str
-) -> None:
+def test_108_they_are_ignored_beside_formats(stream: Stream, fanway: Fanway, channel: str) -> None:
     reply = stream(channel)
     formats = {"http-stream": {"content": "this"}}
     item = {"channel": channel, "http-stream": {"content": "not this"}, "formats": formats}
@@ -225,9 +223,7 @@ def test_115_the_same_id_on_a_channel_is_delivered_once(
     reply.expect(b"123")
 
 
-def test_115_even_if_nobody_heard_the_first(
-    stream: Stream, fanway: Fanway, channel: str
-) -> None:
+def test_115_even_if_nobody_heard_the_first(stream: Stream, fanway: Fanway, channel: str) -> None:
     fanway.publish_stream(channel, "to nobody", id="a")
     reply = stream(channel)
     fanway.publish_stream(channel, "not again", id="a")
@@ -253,9 +249,7 @@ def test_a_publish_may_come_in_any_pieces(
     reply.expect(b"x")
 
 
-def test_a_publisher_that_expects_100_continue_is_told_to(
-    connect: Connect, fanway: Fanway
-) -> None:
+def test_a_publisher_that_expects_100_continue_is_told_to(connect: Connect, fanway: Fanway) -> None:
     client = connect(fanway.control_addresses[0])
     body = json.dumps({"items": [ITEM]}).encode()
     said = request("control", "/publish/", "Expect: 100-continue", method="POST", body=body)

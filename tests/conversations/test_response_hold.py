@@ -1,4 +1,4 @@
-"""Long polls: held, and answered once (GRIP.md 1.6, 1.8, 2.6.1). What takes seconds: test_timing.py."""
+"""Long polls: held, and answered once (GRIP.md 1.6, 1.8, 2.6.1). Timeouts: test_timing.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from support.client import Client
 from support.fanway import Fanway
 from support.origin import Origin, says
@@ -81,9 +82,7 @@ def test_47_publish_headers_override_those_of_the_hold_and_others_are_inherited(
     assert reply.one("X-Two") == "hold"
 
 
-def test_48_grip_headers_in_a_publish_are_removed(
-    poll: Hold, fanway: Fanway, channel: str
-) -> None:
+def test_48_grip_headers_in_a_publish_are_removed(poll: Hold, fanway: Fanway, channel: str) -> None:
     client = poll(channel)
     headers = {"Grip-Hold": "response", "grip-foo": "1", "X-Kept": "yes"}
     fanway.publish(channel, respond(headers=headers, body=""))
@@ -210,9 +209,7 @@ def test_56_close_and_refresh_do_nothing_to_a_response_hold(
     assert len(origin.requests) == 1
 
 
-def test_57_a_client_that_leaves_ends_its_hold(
-    poll: Hold, fanway: Fanway, channel: str
-) -> None:
+def test_57_a_client_that_leaves_ends_its_hold(poll: Hold, fanway: Fanway, channel: str) -> None:
     until(lambda: fanway.metric("fanway_holds", mode="response") == 0, "no holds before")
     client = poll(channel)
     until(lambda: fanway.metric("fanway_holds", mode="response") == 1, "one hold")
@@ -328,9 +325,7 @@ def test_94_without_prev_id_in_the_instruct_nothing_is_asked_again(
     assert len(origin.requests) == 2
 
 
-def test_a_retry_that_fails_gives_502(
-    hold: Hold, fanway: Fanway, channel: str
-) -> None:
+def test_a_retry_that_fails_gives_502(hold: Hold, fanway: Fanway, channel: str) -> None:
     client = hold(held(channel, prev_id="1"), lambda wire, _: wire.reset())
     fanway.publish_response(channel, "a gap", id="3", prev_id="2")
     reply = client.response()

@@ -1,4 +1,4 @@
-"""Which origin a request goes to (GRIP.md section 7), as far as a route chooses by host and path."""
+"""Which origin a request goes to, as far as host and path choose (GRIP.md section 7)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from support.client import Client
 from support.fanway import Fanway
 from support.origin import Hub

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from support.client import Client, Reply
 from support.fanway import Fanway
 from support.origin import Hub, Origin

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable
 
 import pytest
+
 from support.client import Client, Reply
 from support.fanway import Fanway
 from support.origin import Origin

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+
 from support.client import SPLITS, Client, Split
 from support.fanway import Fanway
 from support.origin import Origin, Request, Wire
@@ -24,7 +25,9 @@ class Conversation:
 
 
 CONVERSATIONS = {
-    "get": Conversation(request(HOST, "/a/b?c=d", "X-Long: " + "x" * 300), [("GET", "/a/b?c=d", b"")], [200]),
+    "get": Conversation(
+        request(HOST, "/a/b?c=d", "X-Long: " + "x" * 300), [("GET", "/a/b?c=d", b"")], [200]
+    ),
     "sized body": Conversation(
         request(HOST, "/", method="POST", body=bytes(range(256))),
         [("POST", "/", bytes(range(256)))],

@@ -43,15 +43,16 @@ WORLD_HEADERS = ("clock.h", "peer.h", "sys/", "time.h", "unistd.h", "poll.h")
 ROOMS = {
     "control.grip": {"control.grip", "control.errors"},
     "control.link": {"control.link", "control.errors", "control.log"},
-    "control.routes": {"control.routes_line", "control.address"},
+    "control.routes": {"control.routes_line", "control.routes_options", "control.address"},
     "control.routes_line": set(),
+    "control.routes_options": {"control.routes_line", "control.address"},
     "control.interest": {"control.link.packets"},
     "control.address": set(),
     "control.reasons": set(),
     "control.errors": {"control.reasons"},
     "control.log": set(),
 }
-PURE = ("control.grip", "control.routes", "control.interest", "control.link.codec")
+PURE = ("control.grip", "control.routes", "control.routes_options", "control.interest", "control.link.codec")
 IMPURE = {"asyncio", "aiohttp", "socket", "time"}
 ROOFS = {  # entry points: nobody imports them, but for these
     "control.__main__": set(),

@@ -49,5 +49,13 @@ def test_modes_are_the_same() -> None:
     assert probe_wire.modes() == names(packets.Mode)
 
 
+def test_kinds_are_the_same() -> None:
+    assert probe_wire.kinds() == names(packets.Kind)
+
+
+def test_signals_are_the_same() -> None:
+    assert probe_wire.signals() == names(packets.Signal)
+
+
 def test_reasons_are_the_same() -> None:
     assert probe_wire.reasons() == names(Reason)

@@ -152,6 +152,12 @@ class Fanway:
         bugs = [n for n, line in enumerate(self.lines) if any(mark in line for mark in BUGS)]
         assert not bugs, "\n".join(self.lines[bugs[0] : bugs[0] + 40])
 
+    def assert_no_error(self) -> None:
+        """Nothing in the log is an error at all. What strangers do wrong is none."""
+        self.assert_no_bug()
+        errors = [line for line in self.lines if _parse(line).get("level") == "error"]
+        assert not errors
+
     # -- the processes
 
     @property

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from support.client import Client, Silence
 from support.fanway import Fanway
@@ -59,7 +60,7 @@ class Minute:
         self.stream("cstring", "Grip-Keep-Alive: :\\x41\\r\\n\\\\; format=cstring; timeout=2")
         self.stream("base64", "Grip-Keep-Alive: AP8=; format=base64; timeout=2")
         self.stream("zero", "Grip-Keep-Alive: z; timeout=0")
-        self.stream("quiet", "Grip-Keep-Alive: never")
+        self.stream("default", "Grip-Keep-Alive: k", watch_seconds=MINUTE_SECONDS + 1)
         self.stream("grip-timeout", "Grip-Timeout: 5")
         self.stream("idle", "Grip-Keep-Alive: k; timeout=2; mode=idle")
         self.stream("unspecified", "Grip-Keep-Alive: k; timeout=2")
@@ -78,10 +79,20 @@ class Minute:
         """Hold a client until its time has passed."""
         self._begin(name, said, self._watch_poll)
 
-    def stream(self, name: str, *headers: str, said: bytes | None = None) -> None:
+    def stream(
+        self,
+        name: str,
+        *headers: str,
+        said: bytes | None = None,
+        watch_seconds: float = WATCH_SECONDS,
+    ) -> None:
         """Watch a stream on the channel of its name."""
         grip = ("Grip-Hold: stream", f"Grip-Channel: {name}")
-        self._begin(name, said or answer(*grip, *headers, body=b"."), self._watch_stream)
+        self._begin(
+            name,
+            said or answer(*grip, *headers, body=b"."),
+            partial(self._watch_stream, watch_seconds),
+        )
 
     def keep_publishing(self, *channels: str) -> None:
         """Publish `p` to channels, more often than their keep-alives come."""
@@ -118,12 +129,12 @@ class Minute:
         record.status, record.reason, record.headers = reply.status, reply.reason, reply.headers
         client.close()
 
-    def _watch_stream(self, name: str) -> None:
+    def _watch_stream(self, watch_seconds: float, name: str) -> None:
         record, client = self._records[name], Client(self.fanway.address)
         reply = client.send(request(f"{name}.test")).reply()
         reply.take(1)
         began = time.monotonic()
-        while (left := began + WATCH_SECONDS - time.monotonic()) > 0:
+        while (left := began + watch_seconds - time.monotonic()) > 0:
             try:
                 piece = reply.piece(seconds=left)
             except Silence:

@@ -1,0 +1,115 @@
+"""permessage-deflate (RFC 7692, floor 1): agreement, compression, decompression within bounds.
+
+Neither side keeps a context: a published message is compressed once and the same bytes suit every
+client, and a client that is silent costs no window. An offer is taken only if every word of it is
+understood; wsproto's parser would take those that are not (RFC 7692, 5.1).
+"""
+
+import zlib
+
+cimport cython
+
+from fastpath.outcome cimport Outcome
+
+cdef enum:
+    WINDOW_BITS_MIN = 9        # zlib has no raw window of 8
+    DEFLATE_MIN_BYTES = 128    # below it less is saved than the client's inflate costs
+    # What is passed on is a piece at a time, whatever it inflates to; who receives it may join the
+    # pieces, though. JSON compresses 20:1, rarely 50:1; a bomb 1000:1.
+    INFLATED_FREE_BYTES = 1024 * 1024
+    INFLATE_RATIO_MAX = 100
+
+LEVEL = 6                      # zlib's own middle; of one compression for all clients
+MEMORY_LEVEL = 8
+TAIL = b"\x00\x00\xff\xff"     # of a sync flush: every message ends with it, it never travels
+NAME = "permessage-deflate"
+
+
+cdef tuple negotiated(list offers):
+    # The first offer that can be taken (RFC 7692, 5 and 7.1).
+    cdef bytes value
+    for value in offers:
+        for offer in value.decode("latin-1").split(","):
+            words = [word.strip() for word in offer.split(";")]
+            if words[0].lower() == NAME:
+                bits = window_bits(words[1:])
+                if bits:
+                    answer = f"{NAME}; server_no_context_takeover; client_no_context_takeover"
+                    if bits < WINDOW_BITS_MAX:
+                        answer += f"; server_max_window_bits={bits}"
+                    return answer.encode(), bits
+    return None, 0
+
+
+cdef int window_bits(list parameters) except -1:
+    # That we may use at most; 0: the offer cannot be taken.
+    cdef int bits = WINDOW_BITS_MAX
+    names = set()
+    for parameter in parameters:
+        name, equals, value = (part.strip() for part in parameter.partition("="))
+        value = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+        number = int(value) if value in WINDOWS else 0
+        if name in names:
+            return 0
+        names.add(name)
+        if name == "server_max_window_bits":
+            if number < WINDOW_BITS_MIN:
+                return 0
+            bits = number
+        elif name == "client_max_window_bits":
+            if equals and not number:
+                return 0
+        elif equals or name not in ("server_no_context_takeover", "client_no_context_takeover"):
+            return 0
+    return bits
+
+
+WINDOWS = frozenset(str(bits) for bits in range(8, WINDOW_BITS_MAX + 1))
+
+
+cdef bytes deflated(bytes content, int window_bits):
+    if len(content) < DEFLATE_MIN_BYTES:
+        return None
+    deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -window_bits, MEMORY_LEVEL)
+    cdef bytes small = deflate.compress(content) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    return small[:-len(TAIL)] if len(small) - len(TAIL) < len(content) else None
+
+
+@cython.final
+cdef class Inflater:
+    """One compressed message on its way in."""
+
+    def __cinit__(self):
+        self._inflate = zlib.decompressobj(-WINDOW_BITS_MAX)
+        self._input = b""
+
+    cdef Outcome feed(self, bytes piece, bint last) except Outcome.FAIL:
+        self.in_bytes += <uint64_t> len(piece)
+        self._input += piece + TAIL if last else piece
+        return Outcome.DONE
+
+    cdef bint pending(self) noexcept:
+        return self._full or len(self._input) > 0
+
+    cdef bytes take(self, Py_ssize_t size_max):
+        cdef bytes out
+        try:
+            out = self._inflate.decompress(self._input, size_max)
+        except zlib.error:
+            return None
+        self._full = len(out) == size_max
+        self._input = self._inflate.unconsumed_tail
+        if self._inflate.eof:                  # a final block: another may begin behind it (7.2.3.5)
+            self._input = self._inflate.unused_data
+            self._inflate = zlib.decompressobj(-WINDOW_BITS_MAX)
+            self._full = False
+        self.out_bytes += <uint64_t> len(out)
+        return out
+
+    cdef bint too_big(self, uint64_t message_max) noexcept:
+        if message_max and self.out_bytes > message_max:
+            return True
+        return (
+            self.out_bytes > INFLATED_FREE_BYTES
+            and self.out_bytes > INFLATE_RATIO_MAX * self.in_bytes
+        )
