@@ -41,7 +41,7 @@ test: build/release.done debug
 	$(BIN)/pytest -q
 
 debug: build/debug.done
-	PYTHONPATH=build/debug $(BIN)/pytest -q
+	PYTHONPATH=$(CURDIR)/build/debug $(BIN)/pytest -q
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

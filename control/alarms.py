@@ -1,7 +1,7 @@
 """Alarms for many things at once: one timer of the loop, and a set of things a point in time.
 
 A thing that waits costs its place in a set, where a timer object of its own would cost more than
-all else that is known of an idle WebSocket. Never does what is due: it says so to whom it was given.
+all else that is known of an idle WebSocket. Never does what is due: that is the thing's own.
 """
 
 from __future__ import annotations

@@ -16,10 +16,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import uvloop
 
+from control import test_target
 from control.config import Settings, SettingsError
 from control.exchange import Exchanges, House
 from control.grip.fields import to_text
 from control.grip.sequence import Sequencer
+from control.handshake import Handshake
 from control.ingest import Ingest
 from control.interest import Interest
 from control.link.packets import (
@@ -28,8 +30,10 @@ from control.link.packets import (
     Freed,
     Granted,
     Held,
+    Kind,
     Opened,
     Received,
+    Signalled,
     Synced,
     Tally,
 )
@@ -38,9 +42,11 @@ from control.log import log
 from control.origin import Origins
 from control.publish import Publisher
 from control.rewrite import Rewriter
-from control.routes import Routes
+from control.routes_load import load_routes
 from control.stats import Stats
+from control.websockets import WebSockets
 
+ROUTES_CHECK_SECONDS = 1.0  # how soon a change of the routes file is seen
 LINGER_CHECK_SECONDS = 1.0  # how exact subscription_linger is
 
 
@@ -85,10 +91,11 @@ async def started(
         stack.callback(control.publisher.stop)
         stack.push_async_callback(control.links.stop)
         await control.links.start(link_path)
+        stack.callback(control.websockets.stop)
         stack.push_async_callback(control.ingest.stop)
         await control.ingest.start(sockets)
-        lingering = asyncio.create_task(control.end_lingering())
-        stack.callback(lingering.cancel)
+        for watch in (control.end_lingering(), control.watch_routes()):
+            stack.callback(asyncio.create_task(watch).cancel)
         yield control
 
 
@@ -122,6 +129,7 @@ class Control:
             connect_timeout_seconds=settings.origin_connect_timeout_seconds,
             silence_timeout_seconds=settings.origin_timeout_seconds,
             called=self._stats.origin_called,
+            built_in=test_target.answer,
         )
         self.publisher = Publisher(
             sequencer=self._sequencer,
@@ -136,37 +144,49 @@ class Control:
             head_max_bytes=settings.push_in_http_max_headers_size,
             body_max_bytes=settings.push_in_http_max_body_size,
         )
-        self._exchanges = Exchanges(
-            House(
-                rewriter=rewriter,
-                origins=self.origins,
-                sequencer=self._sequencer,
-                interest=self._interest,
-                channels_max=settings.connection_subscription_max,
-                is_debug=settings.debug,
-            )
+        self._house = House(
+            rewriter=rewriter,
+            origins=self.origins,
+            sequencer=self._sequencer,
+            interest=self._interest,
+            channels_max=settings.connection_subscription_max,
+            is_debug=settings.debug,
+            is_cross_origin=settings.auto_cross_origin,
         )
+        self._exchanges = Exchanges(self._house)
+        self.websockets = WebSockets(self._house)
 
     # -- routes
 
     def _load_routes(self) -> Rewriter:
         """Read the routes; what is wrong with them is logged. SettingsError: there are none."""
-        text, name = self._settings.routes_text()
-        routes, errors = Routes.parse(text, name)
+        routes, errors = load_routes(self._settings)
         for error in errors:
             log.warning("route_warning" if error.is_warning else "route_skipped", why=str(error))
         rewriter = Rewriter(self._settings, routes)
         for problem in rewriter.problems:
-            log.error("requests_unsigned", why=problem)
-        log.info("routes_loaded", file=name, count=len(routes))
+            log.error("key_unusable", why=problem)
+        log.info("routes_loaded", count=len(routes))
         return rewriter
 
     def reload_routes(self) -> None:
         """Read the routes again; if that cannot be, the old ones stay. Touches no connection."""
         try:
-            self._exchanges.house.rewriter = self._load_routes()
+            self._house.rewriter = self._load_routes()
         except SettingsError as error:
             log.error("routes_kept", why=str(error))
+        else:
+            self.origins.destinations.forget()  # the files of a target may have changed too
+
+    async def watch_routes(self) -> None:
+        """Read the routes again whenever their file has changed."""
+        seen = self._settings.routes_stamp()
+        while True:
+            await asyncio.sleep(ROUTES_CHECK_SECONDS)
+            stamp = self._settings.routes_stamp()
+            if stamp != seen:
+                seen = stamp
+                self.reload_routes()
 
     # -- what the workers report
 
@@ -178,20 +198,28 @@ class Control:
     def lost(self, link: Link) -> None:
         """Forget a worker."""
         self._exchanges.lost(link)
+        self.websockets.lost(link)
         self._interest.lost(link.worker, self._loop.time())
         self._stats.worker_lost(link.worker)
 
     def reported(self, link: Link, report: AnyReport) -> None:
         """Tell whoever a report concerns."""
         match report:
+            case Opened(websocket=True):
+                handshake = Handshake(self._house, self.websockets, link, report)
+                self._exchanges.begin(link, report, handshake)
             case Opened():
                 self._exchanges.opened(link, report)
-            case Received():
+            case Received(kind=Kind.BODY):
                 self._exchanges.received(link, report)
+            case Received() | Signalled():
+                self.websockets.told(link, report)
             case Granted():
-                self._exchanges.granted(link, report)
+                if not self.websockets.told(link, report):
+                    self._exchanges.granted(link, report)
             case Closed():
-                self._exchanges.closed(link, report)
+                if not self.websockets.told(link, report):
+                    self._exchanges.closed(link, report)
             case Held():
                 self._interest.held(link.worker, to_text(report.channel), report.modes)
             case Freed():

@@ -23,7 +23,7 @@ def run(settings: Settings) -> int:
     for error in errors:
         print(f"fanway: {error}{'' if error.is_warning else ' (line skipped)'}", file=sys.stderr)
     for problem in bad_keys:
-        print(f"fanway: {problem} (requests are not signed)", file=sys.stderr)
+        print(f"fanway: {problem}", file=sys.stderr)
     return 2 if bad_keys or not all(error.is_warning for error in errors) else 0
 
 
@@ -33,6 +33,8 @@ def _understood(settings: Settings, routes: Routes) -> list[str]:
     rows = [("clients", str(address)) for address in settings.client_addresses]
     rows += [("control", str(address)) for address in settings.control_addresses]
     rows += [("workers", str(settings.worker_count)), ("signature", signed)]
+    if settings.upstream_key:
+        rows.append(("trusted", "clients whose Grip-Sig is by upstream_key"))
     rows += [("settings", text) for text in _changed(settings)]
     rows += [("routes", f"{len(routes)} from {name}"), *(("", describe(one)) for one in routes)]
     lines = []
@@ -46,6 +48,7 @@ def _understood(settings: Settings, routes: Routes) -> list[str]:
 def _changed(settings: Settings) -> list[str]:
     """The settings that are not at their default and are not shown otherwise."""
     shown = {"listen", "control_listen", "workers", "routes", "route", "sig_key", "sig_iss"}
+    shown.add("upstream_key")
     return [
         f"{name} = {getattr(settings, name)}"
         for name, field in Settings.model_fields.items()

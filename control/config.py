@@ -11,17 +11,19 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from control.address import Address, parse_address
+from control.config_field import TextList
+from control.config_field import setting as _setting
+from control.config_zeromq import ZeroMqSettings
 from control.log import LogFormat, LogLevel
 from control.reasons import worker_table
 
@@ -29,6 +31,8 @@ ENV_PREFIX = "FANWAY_"
 CLIENT_HOST = "0.0.0.0"  # of a listener that is only a port
 CONTROL_HOST = "127.0.0.1"
 ROUTES_FILE = "routes"
+# Lists whose parts may be separated by commas even where the list is made of flags.
+COMMA_LISTS = ("x_forwarded_for", "x_forwarded_for_trusted", "orig_headers_need_mark")
 
 
 class SettingsError(Exception):
@@ -39,31 +43,7 @@ class SettingsError(Exception):
         super().__init__("; ".join(self.problems))
 
 
-def _setting(
-    default: Any,
-    group: str,
-    explained: str,
-    *,
-    unit: str = "",
-    metavar: str = "",
-    ge: int | None = None,
-    le: int | None = None,
-) -> Any:
-    return Field(
-        default,
-        description=explained,
-        ge=ge,
-        le=le,
-        json_schema_extra={"group": group, "unit": unit, "metavar": metavar},
-    )
-
-
-# A list is written as a list in TOML; in an environment variable its parts are separated by blanks
-# or commas, those of `route` by line ends.
-TextList = Annotated[list[str], NoDecode]
-
-
-class Settings(BaseSettings):
+class Settings(ZeroMqSettings):
     """Every choice of the operator: name, type, default, bounds, unit, and a sentence."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
@@ -102,7 +82,7 @@ class Settings(BaseSettings):
         ROUTES_FILE,
         "Routes and origins",
         "The routes file. A relative path starts at the folder of the settings file that names "
-        "it, else at the current one. SIGHUP reads it again.",
+        "it, else at the current one. It is read again when it changes, and on SIGHUP.",
         metavar="FILE",
     )
     route: TextList = _setting(
@@ -110,6 +90,18 @@ class Settings(BaseSettings):
         "Routes and origins",
         'One line of a routes file, such as "* localhost:8000". Replaces the file.',
         metavar='"COND TARGET"',
+    )
+    auto_cross_origin: bool = _setting(
+        False,
+        "Routes and origins",
+        "Let pages of any site use every route: CORS headers where an answer lacks them, and "
+        "JSON-P. The route option aco does so for one route.",
+    )
+    accept_pushpin_route: bool = _setting(
+        False,
+        "Routes and origins",
+        "Let a request choose its route by Pushpin-Route: ID. For a proxy in front that sets it, "
+        "or takes it away.",
     )
     origin_connect_timeout_seconds: int = _setting(
         10,
@@ -146,6 +138,13 @@ class Settings(BaseSettings):
         "The issuer in Grip-Sig. Empty: requests are not signed.",
         metavar="NAME",
     )
+    upstream_key: str = _setting(
+        "",
+        "Signing",
+        "Clients whose Grip-Sig is signed with this key are GRIP proxies: they get an origin's "
+        "instructs, and hold. Written like sig_key; for a file in PEM, the public key.",
+        metavar="KEY",
+    )
 
     set_x_forwarded_protocol: Literal["proto-only", "true", "false"] = _setting(
         "proto-only",
@@ -163,6 +162,25 @@ class Settings(BaseSettings):
         "What happens to X-Forwarded-For: truncate:N keeps the last N addresses, append adds the "
         "client's. Empty: left as it is.",
         metavar="truncate:N,append",
+    )
+    x_forwarded_for_trusted: TextList = _setting(
+        [],
+        "Forwarding headers",
+        "The same for clients that are trusted by upstream_key.",
+        metavar="truncate:N,append",
+    )
+    cdn_loop: str = _setting(
+        "",
+        "Forwarding headers",
+        "Added to CDN-Loop, so that origins and others can tell a loop. Empty: nothing.",
+        metavar="TOKEN",
+    )
+    orig_headers_need_mark: TextList = _setting(
+        [],
+        "Forwarding headers",
+        "On routes with orig_headers: headers that are the original client's only if they come "
+        "with the mark eb9bf0f5-.",
+        metavar="NAME",
     )
 
     client_buffer_size: int = _setting(
@@ -311,11 +329,11 @@ class Settings(BaseSettings):
 
     # -- reading the shapes that people write
 
-    @field_validator("listen", "control_listen", "route", "x_forwarded_for", mode="before")
+    @field_validator("listen", "control_listen", "route", *COMMA_LISTS, mode="before")
     @classmethod
     def _split(cls, value: Any, info: Any) -> Any:
-        if info.field_name == "x_forwarded_for" and isinstance(value, list):
-            value = ",".join(map(str, value))  # flags: both words in one, or one in each of two
+        if info.field_name in COMMA_LISTS and isinstance(value, list):
+            value = ",".join(map(str, value))  # flags: all words in one, or one in each of two
         if not isinstance(value, str):
             return value
         parts = value.splitlines() if info.field_name == "route" else re.split(r"[,\s]+", value)
@@ -335,7 +353,14 @@ class Settings(BaseSettings):
             parse_address(text, default_host=CLIENT_HOST, port_min=0)
         return value
 
-    @field_validator("x_forwarded_for")
+    @field_validator("cdn_loop")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not (value.isascii() and (value.isprintable() or not value)):
+            raise ValueError("must be printable ASCII")
+        return value
+
+    @field_validator("x_forwarded_for", "x_forwarded_for_trusted")
     @classmethod
     def _forwarded_words(cls, value: list[str]) -> list[str]:
         for word in value:
@@ -363,12 +388,6 @@ class Settings(BaseSettings):
         ]
 
     @property
-    def x_forwarded_for_rule(self) -> tuple[int | None, bool]:
-        """How many of the last addresses to keep (None: all), and whether to append the peer's."""
-        counts = [int(w.partition(":")[2]) for w in self.x_forwarded_for if w != "append"]
-        return (counts[-1] if counts else None, "append" in self.x_forwarded_for)
-
-    @property
     def client_max_per_worker(self) -> int:
         """The share of `client_maxconn` that one worker takes."""
         return -(-self.client_maxconn // self.worker_count)
@@ -387,6 +406,16 @@ class Settings(BaseSettings):
             "stop_timeout_ms": self.stop_timeout_seconds * 1000,
             "reasons": worker_table(head_bytes_max=self.client_buffer_size),
         }
+
+    def routes_stamp(self) -> tuple[int, ...]:
+        """What changes when the routes file does. Empty: there is none, or `route` replaces it."""
+        if self.route:
+            return ()
+        try:
+            status = Path(self.routes).stat()
+        except OSError:
+            return ()
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def routes_text(self) -> tuple[str, str]:
         """The routes as they stand now: text, and the name that errors about them give.

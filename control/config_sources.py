@@ -50,9 +50,10 @@ def _from_file(file: Path) -> dict[str, Any]:
     _refuse_unknown(values, Settings.model_fields, f"in {file}")
     if isinstance(path := values.get("routes"), str):
         values["routes"] = str(file.parent / path)
-    if isinstance(key := values.get("sig_key"), str) and key.startswith(FILE_KEY_PREFIX):
-        path = file.parent / key.removeprefix(FILE_KEY_PREFIX)
-        values["sig_key"] = f"{FILE_KEY_PREFIX}{path}"
+    for name in ("sig_key", "upstream_key"):
+        if isinstance(key := values.get(name), str) and key.startswith(FILE_KEY_PREFIX):
+            path = file.parent / key.removeprefix(FILE_KEY_PREFIX)
+            values[name] = f"{FILE_KEY_PREFIX}{path}"
     return values
 
 

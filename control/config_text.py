@@ -19,7 +19,8 @@ TABLE_HEAD = ["| setting | default | may be | meaning |", "| --- | --- | --- | -
 
 def groups() -> list[tuple[str, list[str]]]:
     """The names of settings by group, in the order of the model."""
-    names = groupby(Settings.model_fields, key=lambda name: about(name, "group"))
+    inherited = [n for n in Settings.model_fields if n not in Settings.__annotations__]
+    names = groupby([*Settings.__annotations__, *inherited], key=lambda n: about(n, "group"))
     return [(group, list(some)) for group, some in names]
 
 

@@ -8,18 +8,24 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
-from aiohttp import BaseConnector, ClientRequest, ClientTimeout, TCPConnector, ThreadedResolver
-from aiohttp import UnixConnector
+from aiohttp import (
+    BaseConnector,
+    ClientRequest,
+    ClientTimeout,
+    TCPConnector,
+    ThreadedResolver,
+    UnixConnector,
+)
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
 from control.address import TcpAddress, UnixAddress
+from control.client_tls import client_context
 from control.routes import Target
 
 DESTINATIONS_MAX = 1024  # prepared connection keys that are remembered
@@ -49,37 +55,14 @@ def is_forbidden(address: str) -> bool:
     return any(ip in network for network in FORBIDDEN_NETWORKS)
 
 
-def client_context(target: Target) -> ssl.SSLContext:
-    """TLS towards a target that wants to know who asks. Raises ValueError if a file is no use."""
-    context = ssl.create_default_context()
-    if target.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    try:
-        context.load_cert_chain(target.client_cert, target.client_key)
-    except ssl.SSLError:
-        files = f"{target.client_cert} and {target.client_key}"
-        raise ValueError(f"client_cert: {files} are not a certificate and its key") from None
-    except OSError as error:
-        files = f"{target.client_cert} or {target.client_key}"
-        raise ValueError(f"client_cert: cannot read {files}: {error.strerror}") from None
-    return context
-
-
-def check_target(target: Target) -> None:
-    """See that the files of a target can be used. Raises ValueError (GRIP.md 7.5)."""
-    if target.client_cert:
-        client_context(target)
-
-
 class Destinations:
     """The pools of connections: one for trusted targets, one for the others, one a Unix socket."""
 
     def __init__(
         self, protocol: Callable[[], ResponseHandler], connect_timeout_seconds: float
     ) -> None:
-        """Must be made in a running loop."""
-        self._protocol: Any = protocol
+        """Must be made in a running loop. `protocol` makes what reads a connection."""
+        self._protocol = partial(protocol)  # aiohttp insists
         self._timeout = ClientTimeout(total=None, connect=connect_timeout_seconds)
         self._trusted = TCPConnector(limit=0, resolver=ThreadedResolver())
         # The address is checked when the socket is made, after names have been resolved.

@@ -16,6 +16,7 @@ from functools import partial
 
 from control import reasons
 from control.bodies import Credit, Upload
+from control.cors import cross_origin
 from control.errors import InstructError, OriginError
 from control.grip import wsevents
 from control.grip.fields import first, to_bytes, to_text
@@ -30,6 +31,7 @@ from control.grip.instruct import (
 )
 from control.grip.sequence import Sequencer
 from control.interest import Interest
+from control.jsonp import BadQuery, Wrapping, read_query
 from control.link import codec
 from control.link.packets import (
     LINK_WINDOW,
@@ -45,7 +47,7 @@ from control.link.server import Link
 from control.log import log
 from control.origin import Origins, Response
 from control.reasons import Reason, Refusal
-from control.rewrite import Lasts, Refused, Rewriter
+from control.rewrite import Lasts, Matched, Refused, Rewriter
 from control.routes import Route, Target
 
 # Holds that ask again because of one item are as many as its subscribers: so many at once.
@@ -165,6 +167,7 @@ class House:
     interest: Interest
     channels_max: int  # of one hold
     is_debug: bool
+    is_cross_origin: bool  # on every route
 
 
 class Exchange:
@@ -176,19 +179,25 @@ class Exchange:
         self._opened = opened
         self._ref = opened.ref
         self._is_debug = house.is_debug
+        self._is_cross_origin = house.is_cross_origin
+        self._wrapping: Wrapping | None = None  # of an answer by JSON-P
         self._has_begun = False  # a RESPOND has been ordered
         # Not a method of this exchange: it would be garbage only the collector finds.
-        grant = partial(_grant, link, opened.ref)
-        self.upload = Upload(opened.length, opened.body, opened.more, grant)
+        self._grant = partial(_grant, link, opened.ref)
+        self.upload = Upload(opened.length, opened.body, opened.more, self._grant)
         self.credit = Credit()
 
     async def run(self, slots: asyncio.Semaphore | None) -> None:
         """Answer or hold the request, whatever happens. `slots` bound how many ask at once."""
         try:
             await self._converse(slots)
-        except Refused as error:
+        except (Refused, BadQuery) as error:
             log.debug("refused", path=self._path, reason=str(error))
             self._refuse(error.refusal)
+        except UnicodeDecodeError:
+            log.debug("refused", path=self._path, reason="the answer is no text")
+            self._wrapping = None
+            self._refuse(reasons.JSONP_NOT_UTF8)
         except (OriginError, InstructError) as error:
             kind = "bad_instruct" if isinstance(error, InstructError) else "origin_failed"
             method = to_text(self._opened.method)
@@ -203,7 +212,13 @@ class Exchange:
         matched = rewriter.match(self._opened)
         route = matched.route
         self._is_debug |= route.debug
-        if decide_events_refused(route, self._opened):
+        self._is_cross_origin |= route.aco
+        if self._is_cross_origin and (meant := read_query(route, self._opened)) is not None:
+            callback, self._opened = meant
+            self._wrapping = Wrapping(callback)
+            self.upload = Upload(self._opened.length, self._opened.body, False, self._grant)
+            matched = rewriter.match(self._opened)
+        if not matched.is_trusted and decide_events_refused(route, self._opened):
             raise Refused(reasons.EVENTS_NOT_ALLOWED, "events of a WebSocket that is none")
         cut = len(route.prefix)
         lasts: Lasts = [(to_text(name)[cut:], to_text(last)) for name, last in self._opened.lasts]
@@ -214,16 +229,17 @@ class Exchange:
             async with slots or contextlib.nullcontext():
                 response = await self._house.origins.call(route.targets, ask, self.upload)
             try:
-                conflicting = await self._follow(route, response)
+                conflicting = await self._follow(matched, response)
             finally:
                 response.close()
             if conflicting is None:
                 return
             lasts = conflicting
 
-    async def _follow(self, route: Route, response: Response) -> Lasts | None:
+    async def _follow(self, matched: Matched, response: Response) -> Lasts | None:
         """Do what the origin's answer says. Not None: ask again, with these last ids."""
-        if route.no_grip or not is_grip(response.headers):
+        route = matched.route
+        if route.no_grip or matched.is_trusted or not is_grip(response.headers):
             await self._pass_on(response)
             return None
         request_body = await self.upload.finish()
@@ -276,7 +292,7 @@ class Exchange:
         """Give the response of an instruct that does not hold."""
         response = instruct.response
         if self._has_begun:  # the body has gone before
-            self._link.order(codec.send(self._ref, Kind.BODY, appended))
+            self._end(appended)
         else:
             body = response.body + appended
             self._respond(response.status, response.reason, response.headers, len(body), body)
@@ -290,7 +306,7 @@ class Exchange:
             self._respond(response.status, response.reason, headers, length, body)
             return
         await self._stream(response, headers, body or b"")
-        self._link.order(codec.finish(self._ref))
+        self._end()
 
     async def _stream(
         self,
@@ -314,11 +330,22 @@ class Exchange:
             piece = await response.read()
 
     async def _send(self, piece: bytes) -> None:
+        if self._wrapping is not None:
+            piece = self._wrapping.piece(piece)
         at = 0
         while at < len(piece):
             end = at + await self.credit.spend(len(piece) - at)
             self._link.order(codec.send(self._ref, Kind.BODY, piece[at:end], more=True))
             at = end
+
+    def _end(self, appended: bytes = b"") -> None:
+        """End a body that has been sent piece by piece."""
+        if self._wrapping is not None:
+            appended = self._wrapping.piece(appended, is_last=True)
+        if appended:
+            self._link.order(codec.send(self._ref, Kind.BODY, appended))
+        else:
+            self._link.order(codec.finish(self._ref))
 
     def _respond(
         self,
@@ -330,8 +357,14 @@ class Exchange:
         *,
         more: bool = False,
     ) -> None:
-        self._has_begun = True
         log.debug("answered", method=to_text(self._opened.method), path=self._path, status=status)
+        if self._wrapping is not None:
+            headers, opening = self._wrapping.head(status, reason, headers)
+            status, reason = 200, b"OK"
+            body = opening + self._wrapping.piece(body, is_last=not more)
+            length = -1 if more else len(body)
+        headers = self._readable(headers)
+        self._has_begun = True
         self._link.order(
             codec.respond(
                 self._ref,
@@ -343,6 +376,12 @@ class Exchange:
                 more=more,
             )
         )
+
+    def _readable(self, headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+        """Add what lets pages of other sites read the answer, where they may."""
+        if not self._is_cross_origin:
+            return headers
+        return [*headers, *cross_origin(self._opened.headers, headers)]
 
     def _refuse(self, refusal: Refusal, *, cut: Reason = Reason.ORIGIN_FAILED) -> None:
         """End the request with an answer of our own; if one has begun, cut it (GRIP.md 1.13)."""

@@ -13,7 +13,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from aiohttp import ClientError
@@ -117,12 +116,17 @@ class Response:
             size += len(piece)
         return b"".join(pieces), False
 
-    def take_over(self, protocol: asyncio.Protocol) -> None:
-        """Give the connection of a 101 to another protocol, with what has come behind the head.
+    @property
+    def is_upgraded(self) -> bool:
+        """Whether what follows the head is no HTTP any more."""
+        return False
 
-        OriginError if the answer does not say that it upgrades.
+    def take_over(self, protocol: asyncio.Protocol) -> bool:
+        """Give an upgraded connection to another protocol, with what has come behind the head.
+
+        False if it is closed already.
         """
-        raise OriginError(f"{self.target}: no upgrade")
+        return False
 
     def close(self) -> None:
         """Give up what has not been read. Harmless after the end."""
@@ -173,11 +177,15 @@ class _Arriving(Response):
             self._release()
         return piece
 
-    def take_over(self, protocol: asyncio.Protocol) -> None:
+    @property
+    def is_upgraded(self) -> bool:
+        protocol = self._connection.protocol
+        return protocol is not None and protocol.upgraded
+
+    def take_over(self, protocol: asyncio.Protocol) -> bool:
         old = self._connection.protocol
-        if old is None or old.transport is None or not old.upgraded:
-            self.close()
-            raise OriginError(f"{self.target}: 101 and no upgrade")
+        if old is None or old.transport is None:
+            return False
         transport, rest = old.transport, old._tail
         old.transport, old._tail = None, b""  # the pool forgets the connection, and leaves it open
         self._connection.close()
@@ -187,6 +195,7 @@ class _Arriving(Response):
             transport.resume_reading()
         if rest:
             protocol.data_received(rest)
+        return True
 
     def close(self) -> None:
         if self._upload is not None:
@@ -234,8 +243,8 @@ class Origins:
         self._built_in = built_in
         self._silence_timeout_seconds = silence_timeout_seconds
         self._called = called
-        protocol = partial[ResponseHandler](_Protocol, asyncio.get_running_loop())
-        self.destinations = Destinations(protocol, connect_timeout_seconds)
+        loop = asyncio.get_running_loop()
+        self.destinations = Destinations(lambda: _Protocol(loop), connect_timeout_seconds)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -73,6 +73,12 @@ class Publisher:
             packet = codec.publish(to_bytes(channel), None, None, hint)
             self._order(self._interest.workers_for(channel), packet)
 
+    def refresh(self, channel: str) -> None:
+        """Make the WebSockets of a channel ask their origins, if they do so over HTTP (4.8)."""
+        form = [codec.bare_format(FormatKind.WS_MESSAGE, LinkAction.REFRESH)]
+        packet = codec.publish(to_bytes(channel), None, None, form)
+        self._order(self._interest.workers_for(channel), packet)
+
     def stop(self) -> None:
         """Leave what waits where it is."""
         if self._timer is not None:

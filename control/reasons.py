@@ -97,6 +97,14 @@ REQUEST_TOO_LARGE_FOR_GRIP = Refusal(400, "Request too large to accept GRIP inst
 EVENTS_NOT_ALLOWED = Refusal(403, "Client not allowed to send WebSocket events directly.\n")
 URI_TOO_LONG = Refusal(500, "Failed to process request.\n")
 
+# GRIP.md 8.2.
+JSONP_BAD_CALLBACK = Refusal(400, "Invalid callback parameter.\n")
+JSONP_BAD_METHOD = Refusal(400, "Invalid _method parameter.\n")
+JSONP_BAD_HEADERS = Refusal(400, "Invalid _headers parameter.\n")
+JSONP_BAD_BODY = Refusal(400, "Invalid body parameter.\n")
+JSONP_BAD_UNDERSCORE_BODY = Refusal(400, "Invalid _body parameter.\n")
+JSONP_NOT_UTF8 = Refusal(500, "Upstream response could not be JSON-P encoded.\n")
+
 # What a request sees in debug mode (setting or route option) instead of ORIGIN_FAILED.
 BAD_INSTRUCT = Refusal(502, "Failed to parse accept instructions: {why}\n")
 INSTRUCT_TOO_LARGE = Refusal(502, "GRIP instruct response too large from {target}\n")

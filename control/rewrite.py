@@ -12,17 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from control import reasons
+from control.address import TcpAddress
 from control.config import Settings
 from control.errors import ConfigError
-from control.grip.headers import Forwarding, claims_tls, grip_feature, grip_last, to_origin
-from control.grip.sign import Key, Signer
+from control.grip.fields import first, to_text
+from control.grip.headers import (
+    Forwarding,
+    claims_tls,
+    grip_feature,
+    grip_last,
+    marked,
+    to_origin,
+    unmarked,
+)
+from control.grip.sign import Key, Signer, Verifier
 from control.link.packets import Opened
 from control.origin import Headers, Request
 from control.reasons import Reason, Refusal
-from control.routes import Route, Routes, Target
+from control.routes import BuiltIn, Route, Routes, Target
 
 URI_MAX_BYTES = 4096  # of the absolute URI, GRIP.md 8.7
 FEATURES = ("status",)  # what works here, in the order of GRIP.md 1.2
+ROUTE_HEADER = b"pushpin-route"  # by which a client names a route
 HOST_OF_THE_HOSTLESS = b"localhost"  # GRIP.md 8.7
 FORWARDED_PROTOCOL_NAMES = {
     "proto-only": (b"X-Forwarded-Proto",),
@@ -50,6 +61,7 @@ class Matched:
     path: str  # raw, its bytes as latin-1
     query: bytes  # with its question mark; empty if there is none
     is_tls: bool
+    is_trusted: bool = False  # the client is a GRIP proxy: what is GRIP's is its business (6.4)
 
 
 class Rewriter:
@@ -57,15 +69,23 @@ class Rewriter:
 
     def __init__(self, settings: Settings, routes: Routes) -> None:
         """Read the keys. `problems` has a sentence for each that cannot be used; GRIP.md 6.2:
-        its requests are then not signed.
+        its requests are then not signed, or no client trusted.
         """
         self.problems: list[str] = []
         self._routes = routes
-        self._forwarding = Forwarding(
-            FORWARDED_PROTOCOL_NAMES[settings.set_x_forwarded_protocol],
-            settings.accept_x_forwarded_protocol,
-            *settings.x_forwarded_for_rule,
+        self._accepts_route = settings.accept_pushpin_route
+        self._need_mark = frozenset(n.lower().encode() for n in settings.orig_headers_need_mark)
+        self._forwarding, self._forwarding_trusted = (
+            Forwarding(
+                FORWARDED_PROTOCOL_NAMES[settings.set_x_forwarded_protocol],
+                settings.accept_x_forwarded_protocol,
+                *forwarded_for_rule(words),
+                settings.cdn_loop.encode(),
+            )
+            for words in (settings.x_forwarded_for, settings.x_forwarded_for_trusted)
         )
+        upstream_key = self._read_key(settings.upstream_key, "upstream_key")
+        self._verifier = None if upstream_key is None else Verifier(upstream_key)
         self._sig_defaults = settings.sig_iss, settings.sig_key
         self._signers = {
             sig: self._make_signer(*sig) for sig in dict.fromkeys(map(self._sig_of, routes))
@@ -79,11 +99,19 @@ class Rewriter:
         )
 
     def _make_signer(self, iss: str, text: str) -> Signer | None:
+        key = self._read_key(text, "sig_key")
         try:
-            key = Key.from_setting(text, Path())
             return Signer(iss, key) if key is not None and iss else None
         except ConfigError as error:
-            self.problems.append(str(error))
+            self.problems.append(f"{error} (requests are not signed)")
+            return None
+
+    def _read_key(self, text: str, setting: str) -> Key | None:
+        try:
+            return Key.from_setting(text, Path(), setting)
+        except ConfigError as error:
+            without = "requests are not signed" if setting == "sig_key" else "no client is trusted"
+            self.problems.append(f"{error} ({without})")
             return None
 
     def match(self, opened: Opened) -> Matched:
@@ -95,46 +123,68 @@ class Rewriter:
         text = path.decode("latin-1")
         claim = self._forwarding.accepts_protocol and claims_tls(opened.headers)
         is_tls = opened.tls or claim
-        route = self._routes.match(host_of(authority), text, opened.websocket, is_tls)
+        wanted = first(opened.headers, ROUTE_HEADER) if self._accepts_route else None
+        route = self._routes.match(
+            host_of(authority), text, opened.websocket, is_tls, to_text(wanted or b"")
+        )
         if route is None:
             raise Refused(reasons.ROUTE_NOT_FOUND, f"no route for {host_of(authority)!r}")
-        return Matched(route, authority, text, mark + query, is_tls)
+        is_trusted = self._verifier is not None and self._verifier.trusts(
+            first(opened.headers, b"grip-sig") or b"", time.time()
+        )
+        return Matched(route, authority, text, mark + query, is_tls, is_trusted)
 
     def requests(
         self, matched: Matched, opened: Opened, lasts: Lasts
     ) -> Callable[[Target], Request]:
         """Make what makes the request for a target. `lasts` become Grip-Last."""
-        return self.requests_with(matched, opened, self.own_headers(matched.route, lasts))
+        own = [] if matched.is_trusted else self.own_headers(matched.route, lasts)
+        return self.requests_with(matched, opened, own)
 
     def requests_with(
         self, matched: Matched, opened: Opened, own: Headers
     ) -> Callable[[Target], Request]:
         """Make what makes the request for a target, `own` being the headers that are ours."""
         route = matched.route
-        headers = _with_options(
-            [h for h in opened.headers if h[0].lower() != b"content-length"], route
-        )
+        headers = _with_options(self._clients_headers(matched, opened), route)
+        forwarding = self._forwarding_trusted if matched.is_trusted else self._forwarding
         scheme = b"wss" if opened.websocket else b"https"
-        path = route.origin_path(matched.path).encode("latin-1")
+        path = route.origin_path(matched.path)
+        test_path = "/" + matched.path[len(route.path_beg) :].lstrip("/")
 
         def request(target: Target) -> Request:
             named = target.host or route.as_host
             host = named.encode() if named else matched.authority
+            sent_path = test_path if target.address is BuiltIn.TEST else path
+            tls_name = host_of(host)
+            if target.trust_connect_host and isinstance(target.address, TcpAddress):
+                tls_name = target.address.host
             return Request(
                 opened.method,
-                path + matched.query,
+                sent_path.encode("latin-1") + matched.query,
                 to_origin(
                     headers,
                     host=host,
                     peer=opened.peer.decode("latin-1"),
                     tls_scheme=scheme if matched.is_tls else b"",
-                    forwarding=self._forwarding,
+                    forwarding=forwarding,
                     own=own,
+                    keeps_grip=matched.is_trusted,
                 ),
-                tls_name=host_of(host),
+                tls_name=tls_name,
             )
 
         return request
+
+    def _clients_headers(self, matched: Matched, opened: Opened) -> list[tuple[bytes, bytes]]:
+        """Give the client's headers before any rule of the route is applied."""
+        dropped = {b"content-length"}
+        if self._accepts_route:
+            dropped.add(ROUTE_HEADER)
+        headers = [h for h in opened.headers if h[0].lower() not in dropped]
+        if not matched.route.orig_headers:
+            return unmarked(headers)
+        return headers if matched.is_trusted else marked(headers, self._need_mark)
 
     def own_headers(self, route: Route, lasts: Lasts = ()) -> list[tuple[bytes, bytes]]:
         """Make the headers that tell an origin of us (GRIP.md 1.2). The signature is of now."""
@@ -145,6 +195,15 @@ class Rewriter:
         if signer is not None:
             own.append((b"Grip-Sig", signer.token(time.time())))
         return own + [grip_last(channel, last_id) for channel, last_id in lasts]
+
+
+def forwarded_for_rule(words: Sequence[str]) -> tuple[int | None, bool]:
+    """Read the words of `x_forwarded_for` (GRIP.md 8.4).
+
+    How many of the last addresses to keep (None: all), and whether to append the peer's.
+    """
+    counts = [int(word.partition(":")[2]) for word in words if word != "append"]
+    return (counts[-1] if counts else None, "append" in words)
 
 
 def split_target(opened: Opened) -> tuple[bytes, bytes]:

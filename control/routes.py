@@ -72,6 +72,12 @@ class Route:
     # Set on requests to the origin, in this order; None: remove.
     header: tuple[tuple[bytes, bytes | None], ...] = ()
     orig_headers: bool = False  # the client's headers are sent in a marked copy too
+    aco: bool = False  # any page may use it: CORS headers (8.1) and JSON-P (8.2)
+    jsonp_mode: str = "extended"  # or "basic"
+    jsonp_cb: str = "callback"  # the parameter that names the callback
+    jsonp_body: str = ""  # the parameter that is the body; empty: _body
+    jsonp_defcb: str = ""  # the callback where none is named
+    jsonp_defmethod: bytes = b""  # empty: GET if extended, POST if basic
     log_level: str = "debug"  # the least important that is logged about its requests
 
     def matches(self, path: str, is_ws: bool, is_tls: bool) -> bool:

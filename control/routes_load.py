@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from control.client_tls import check_target
 from control.config import Settings, SettingsError
 from control.routes import RouteError, Routes
 
@@ -13,7 +14,7 @@ def load_routes(settings: Settings) -> tuple[Routes, list[RouteError]]:
     SettingsError for that, if a file cannot be read, and if no route is left.
     """
     text, name = settings.routes_text()
-    routes, errors = Routes.parse(text, name)
+    routes, errors = Routes.parse(text, name, check_target)
     fatal = [str(error) for error in errors if not error.is_warning]
     if fatal and (settings.route or not len(routes)):
         raise SettingsError(fatal)

@@ -123,6 +123,12 @@ CONDITION: dict[str, Check] = {
     "replace_beg": _new_path,
     "header": _header,
     "orig_headers": _flag,
+    "aco": _flag,
+    "jsonp_mode": _one_of("extended", "basic"),
+    "jsonp_cb": _not_empty,
+    "jsonp_body": _not_empty,
+    "jsonp_defcb": _not_empty,
+    "jsonp_defmethod": _method,
     "log_level": _log_level,
 }
 TARGET: dict[str, Check] = {

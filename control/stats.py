@@ -35,7 +35,7 @@ SHOWN = (
     _Shown(
         "holds",
         "Held connections now.",
-        {"holds_response": "response", "holds_stream": "stream"},
+        {"holds_response": "response", "holds_stream": "stream", "holds_ws": "ws"},
         "mode",
         is_gauge=True,
     ),
@@ -46,12 +46,19 @@ SHOWN = (
     _Shown(
         "deliveries",
         "Messages delivered to a client.",
-        {"delivered_response": "http-response", "delivered_stream": "http-stream"},
+        {
+            "delivered_response": "http-response",
+            "delivered_stream": "http-stream",
+            "delivered_ws": "ws-message",
+        },
         "transport",
     ),
     _Shown("keep_alives", "Keep-alives sent.", {"keep_alives": ""}),
     _Shown("asked_again", "Holds that asked their origin again.", {"asked_again": ""}),
     _Shown("slow_ended", "Clients ended because they did not read.", {"ended_slow": ""}),
+    _Shown(
+        "faulty_ended", "WebSockets ended because they broke the protocol.", {"ended_faulty": ""}
+    ),
     _Shown("ghost_orders", "Orders for a client that had just left.", {"dropped_ghost": ""}),
     _Shown(
         "bytes",
@@ -60,7 +67,7 @@ SHOWN = (
         "direction",
     ),
 )
-DROPPED_BY_WORKERS = {"dropped_queue": "queue_full"}  # counter -> reason
+DROPPED_BY_WORKERS = {"dropped_queue": "queue_full", "dropped_midway": "message_midway"}  # counter -> reason
 GAUGES = frozenset(c for shown in SHOWN if shown.is_gauge for c in shown.counters)
 
 

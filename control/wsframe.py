@@ -27,6 +27,11 @@ BAD_TEXT_CODE = 1007
 CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
 
 
+def is_close_code(code: int) -> bool:
+    """Whether a code may stand in a close frame (RFC 6455 7.4)."""
+    return code in CLOSE_CODES or 3000 <= code <= 4999
+
+
 class Opcode(IntEnum):
     """What a frame is."""
 
@@ -52,8 +57,7 @@ class Piece(NamedTuple):
     opcode: Opcode  # of the message: never CONTINUATION
     content: bytes
     is_first: bool  # the message begins here
-    is_last: bool  # the message ends here
-    is_frame: bool  # the whole of its frame is here
+    is_last: bool  # the message ends here; if it is the first too, the message is one frame
 
 
 _OPCODES = {int(opcode): opcode for opcode in Opcode}
@@ -73,7 +77,6 @@ class FrameReader:
         "_buffer",
         "_frame",
         "_is_final",
-        "_is_inside",
         "_is_new",
         "_left_bytes",
         "_message",
@@ -85,7 +88,6 @@ class FrameReader:
         self._is_new = False  # nothing of it has been given
         self._frame: Opcode | None = None  # the one whose head has been read
         self._is_final = False  # it is the last of its message
-        self._is_inside = False  # a part of it has been given
         self._left_bytes = 0  # of it
 
     def feed(self, run: bytes) -> Iterator[Piece]:
@@ -140,12 +142,7 @@ class FrameReader:
             size = _U64.unpack_from(buffer, at + 2)[0]
         if size >> 63:
             raise FrameError("a length over 63 bits")
-        self._frame, self._is_final, self._is_inside, self._left_bytes = (
-            frame,
-            is_final,
-            False,
-            size,
-        )
+        self._frame, self._is_final, self._left_bytes = frame, is_final, size
         if frame in (Opcode.TEXT, Opcode.BINARY):
             self._message, self._is_new = frame, True
         return start
@@ -155,19 +152,17 @@ class FrameReader:
         assert frame is not None
         self._left_bytes -= len(content)
         is_end = not self._left_bytes
-        is_frame = is_end and not self._is_inside
-        self._is_inside = True
         if is_end:
             self._frame = None
         if frame >= Opcode.CLOSE:
-            return Piece(frame, content, True, True, True)
+            return Piece(frame, content, True, True)
         message, is_first = self._message, self._is_new
         assert message is not None
         self._is_new = False
         is_last = is_end and self._is_final
         if is_last:
             self._message = None
-        return Piece(message, content, is_first, is_last, is_frame)
+        return Piece(message, content, is_first, is_last)
 
 
 def encode(opcode: Opcode, content: bytes, key: bytes, *, is_last: bool = True) -> bytes:
@@ -195,15 +190,10 @@ def read_close(content: bytes) -> tuple[int, bytes]:
     if len(content) == 1:
         raise FrameError("half a close code")
     code = _U16.unpack_from(content)[0]
-    if code not in CLOSE_CODES and not 3000 <= code <= 4999:
+    if not is_close_code(code):
         raise FrameError(f"close code {code}")
     try:
         content[2:].decode()
     except UnicodeDecodeError:
         raise FrameError("a close reason that is not UTF-8", BAD_TEXT_CODE) from None
     return code, content[2:]
-
-
-def write_close(code: int, reason: bytes = b"") -> bytes:
-    """Make the content of a close frame; code 0: none, and no reason."""
-    return _U16.pack(code) + reason if code else b""

@@ -7,6 +7,7 @@ to an origin: that is what the two differ in.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from control.exchange import KEEP_ALIVE_MODES, House
 from control.grip import wscontrol
 from control.grip.fields import to_bytes
 from control.grip.instruct import FILTERS_MAX
+from control.grip.item import WsType
 from control.grip.wscontrol import parse_control
 from control.link import codec
 from control.link.packets import LINK_WINDOW, KeepAlive, Kind, Mode
@@ -26,6 +28,7 @@ from control.publish import WS_KINDS
 from control.reasons import Reason
 from control.rewrite import Rewriter
 from control.routes import Route, Target
+from control.wsframe import CONTROL_MAX_BYTES
 
 CONTROL_PREFIX = b"c:"
 # One SEND of a longer message is so much of it: a fraction of the window, which is then never full
@@ -34,6 +37,7 @@ SEND_BYTES = LINK_WINDOW // 4
 # One GRANT for so much. What is not granted yet must leave room for a message of the largest size
 # that is kept whole (wsover.BUFFER_MAX_BYTES).
 GRANT_BYTES = LINK_WINDOW // 8
+META_MAX = 64  # values that an origin may set: as many as headers fit an answer
 # A delayed message that finds another one half sent tries again after this time.
 DELAYED_AGAIN_SECONDS = 0.1
 
@@ -46,7 +50,10 @@ class Way:
     rewriter: Rewriter  # of the time of the handshake: it has the keys of the route
     route: Route
     target: Target
-    delays: Alarms[Conversation]
+    delays: Alarms[Conversation]  # of delayed messages
+    deadlines: Alarms[Conversation]  # of keep-alives over HTTP, and of close handshakes
+    farewells: asyncio.Semaphore  # bounds the requests that are made for clients who are gone
+    talking: set[Conversation]  # those with a request or a connection out
     forget: Callable[[Conversation], None]  # nothing that its session does concerns it any more
 
 
@@ -57,6 +64,7 @@ class Conversation:
     """
 
     __slots__ = (
+        "_alarm",
         "_channels",
         "_credit_bytes",
         "_delayed",
@@ -82,6 +90,7 @@ class Conversation:
         self._filters: dict[str, tuple[str, ...]] | None = None
         self._meta: dict[str, str] | None = None
         self._delayed: tuple[set[Conversation], Kind, bytes] | None = None  # send-delayed
+        self._alarm: set[Conversation] | None = None  # the next deadline
         self._credit_bytes = LINK_WINDOW  # may be sent to the client now
         # What waits for credit: orders, and their cost. Who fills it stops when it is there.
         self._queue: deque[tuple[int, bytes]] | None = None
@@ -98,6 +107,10 @@ class Conversation:
         """Take note that the client has gone."""
         raise NotImplementedError
 
+    def stop(self) -> None:
+        """Do nothing any more."""
+        raise NotImplementedError
+
     def refreshed(self) -> None:
         """Do what a published refresh asks for."""
 
@@ -109,8 +122,16 @@ class Conversation:
         """Close the origin's side, and ignore what it says from now on."""
         raise NotImplementedError
 
+    def _abandon_origin(self) -> None:
+        """Tell the origin that its client is lost."""
+        raise NotImplementedError
+
     def _flowing(self) -> None:
         """Take note that nothing waits for credit any more."""
+        raise NotImplementedError
+
+    def ring_deadline(self) -> None:
+        """Do what is due."""
         raise NotImplementedError
 
     # -- to the client
@@ -169,11 +190,7 @@ class Conversation:
         self._stop_delayed()
         self.link.order(codec.close(self.ref, 0, reason.close_code or 0))
         self._way.forget(self)
-        self._end_origin_rudely()
-
-    def _end_origin_rudely(self) -> None:
-        """Tell the origin that its client is lost."""
-        raise NotImplementedError
+        self._abandon_origin()
 
     # -- from the client
 
@@ -228,6 +245,8 @@ class Conversation:
                 self._detach()
             case wscontrol.SetMeta():
                 self._set_meta(message.name, message.value)
+            case wscontrol.KeepAlive() | wscontrol.SendDelayed() if not _fits(message):
+                log.debug("control_ignored", route=self._way.route.id, reason="ping too long")
             case wscontrol.KeepAlive():
                 self._keep_alive(message)
             case wscontrol.SendDelayed():
@@ -257,7 +276,8 @@ class Conversation:
             self.link.order(codec.unsubscribe(self.ref, to_bytes(name)))
 
     def _set_meta(self, name: str, value: str | None) -> None:
-        self._meta = _with(self._meta, name, value)
+        if value is None or len(self._meta or ()) < META_MAX:
+            self._meta = _with(self._meta, name, value)
 
     def _keep_alive(self, message: wscontrol.KeepAlive) -> None:
         mode = KEEP_ALIVE_MODES[message.mode] if message.content else KeepAlive.NONE
@@ -278,9 +298,18 @@ class Conversation:
         if self._queue is None:
             self._way.forget(self)
 
-    # -- send-delayed
+    # -- alarms
 
-    def ring(self) -> None:
+    def _set_deadline(self, seconds: float) -> None:
+        self._stop_deadline()
+        self._alarm = self._way.deadlines.set(self, seconds)
+
+    def _stop_deadline(self) -> None:
+        if self._alarm is not None:
+            self._alarm.discard(self)
+            self._alarm = None
+
+    def ring_delayed(self) -> None:
         """Send the delayed message: its time has come."""
         if self._delayed is not None and self._is_mid_message:
             _, kind, content = self._delayed
@@ -298,6 +327,11 @@ class Conversation:
         if self._delayed is not None:
             self._delayed[0].discard(self)
             self._delayed = None
+
+
+def _fits(message: wscontrol.KeepAlive | wscontrol.SendDelayed) -> bool:
+    is_control_frame = message.type in (WsType.PING, WsType.PONG)
+    return not is_control_frame or len(message.content) <= CONTROL_MAX_BYTES
 
 
 def _with(values: dict[str, Any] | None, name: str, value: object | None) -> dict[str, Any] | None:

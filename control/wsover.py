@@ -1,8 +1,7 @@
-"""WebSocket-over-HTTP: one WebSocket's conversation with an origin that answers requests (GRIP.md 4).
+"""WebSocket-over-HTTP: a WebSocket's conversation with an origin that answers requests (GRIP.md 4).
 
-What to say next, and what of it was accepted, is decided by the pure `decide_…` functions. There
-is a task only while a request is out: a conversation that is idle is one small object, with the
-headers of its handshake in one run of bytes. Never frames a message and never finds a target.
+There is a task only while a request is out: a conversation that is idle is one small object, with
+the headers of its handshake in one run of bytes. Never finds a target and never frames a message.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from uuid import uuid4
 
 from control.errors import OriginError
 from control.grip import wsevents
-from control.grip.extension import EXTENSION, HEADER, message_prefix
+from control.grip.extension import EXTENSION, HEADER
 from control.grip.fields import Headers, first, parse_int
-from control.grip.wsevents import Event, EventType
+from control.grip.wsbatch import REQUEST_MAX_BYTES, batch_count, size_of, unaccepted
+from control.grip.wsevents import CONTENT_TYPE, Event, EventType
 from control.link.packets import Kind
 from control.link.server import Link
 from control.log import log
@@ -26,18 +26,16 @@ from control.origin import Request, Response
 from control.reasons import Reason
 from control.rewrite import host_of
 from control.wsframe import CONTROL_MAX_BYTES, is_close_code
-from control.wsgrip import Conversation, Way
+from control.wsgrip import META_MAX, Conversation, Way
 
-ANSWER_MAX_BYTES = 1_000_000  # of one response, GRIP.md 8.7
-BUFFER_MAX_BYTES = 200_000  # of one message, and of one request, GRIP.md 4.4
-# Messages that wait for the origin. They are bounded by credit, unless they are empty.
+ANSWER_MAX_BYTES = 1_000_000  # of one answer, GRIP.md 8.7
+# Messages that wait for the origin: credit bounds their bytes, and this those that have none.
 EVENTS_MAX = 20_000
 KEEP_ALIVE_MIN_SECONDS = 20  # GRIP.md 4.3
-KEEP_ALIVE_MAX_SECONDS = 4_000_000  # as of any interval: 46 days
+KEEP_ALIVE_MAX_SECONDS = 4_000_000  # 46 days, as of every interval
 RETRIES_MAX = 5  # GRIP.md 4.9
 RETRY_SECONDS = 1.0  # doubled each time
 RETRY_JITTER_SECONDS = 1.0
-FAREWELLS_MAX = 100  # requests for clients that are gone; all of a worker's may go at once
 
 KINDS = {
     EventType.TEXT: Kind.TEXT,
@@ -45,94 +43,31 @@ KINDS = {
     EventType.PING: Kind.PING,
     EventType.PONG: Kind.PONG,
 }
-EVENT_TYPES = {kind: event for event, kind in KINDS.items()}
-DISCONNECT = Event(EventType.DISCONNECT)
-# Of the client's handshake, these are of its hop or are ours to say (GRIP.md 4.2).
-NOT_REPLAYED = frozenset(
-    {b"accept", b"connection-id", b"content-type", b"content-bytes-replayed", HEADER.lower()}
-)
-META = b"meta-"
+EVENT_TYPES = {kind: event_type for event_type, kind in KINDS.items()}
+ENDS = (EventType.CLOSE, EventType.DISCONNECT)
+
+META = b"Meta-"
 SET_META = b"set-meta-"
+# Of a handshake, these are ours to say in each request, or are not for the origin (GRIP.md 4.2).
+NOT_REPLAYED = frozenset({b"accept", b"connection-id", b"content-type", HEADER.lower()})
 # Of the origin's first answer, these are not for the client (GRIP.md 4.3).
-NOT_IN_HANDSHAKE = frozenset(
-    {b"content-length", b"content-type", b"keep-alive-interval", b"content-bytes-accepted"}
-)
-
-
-# -- decisions
+NOT_ACCEPTED = frozenset({b"content-length", b"content-type", b"keep-alive-interval"})
 
 
 class BadAnswer(OriginError):
-    """An origin's answer is no answer to WebSocket events."""
+    """An origin's answer is none to WebSocket events."""
 
 
-def decide_batch(events: Sequence[Event], *, one_event: bool) -> int:
-    """Say how many events go into the next request: at least one, if there is one."""
-    if one_event:
-        return min(len(events), 1)
-    size = 0
-    for count, event in enumerate(events):
-        size += len(event.content)
-        if size > BUFFER_MAX_BYTES and count:
-            return count
-    return len(events)
+class State(Enum):
+    """How far a conversation is."""
+
+    OPEN = 1
+    CLIENT_CLOSED = 2  # the client has sent its close frame; the origin's answer is awaited
+    ORIGIN_CLOSED = 3  # the client has been told to close; its close frame is awaited
+    OVER = 4  # nobody is to be listened to; perhaps the origin is still to be told
 
 
-def decide_rest(offered: Sequence[Event], accepted_bytes: int | None) -> list[Event]:
-    """Say what is to be offered again (GRIP.md 4.6). None: all was accepted.
-
-    BadAnswer if the origin cannot have accepted so many.
-    """
-    total = size_of(offered)
-    if accepted_bytes is None or accepted_bytes == total:
-        return []
-    last = offered[-1]
-    before_close = total - len(last.content) if last.type is EventType.CLOSE else total
-    if not 0 <= accepted_bytes < before_close:
-        raise BadAnswer(f"{accepted_bytes} bytes accepted of {total}")
-    left = accepted_bytes
-    for at, event in enumerate(offered):
-        if left < len(event.content):
-            return [Event(event.type, event.content[left:]), *offered[at + 1 :]]
-        left -= len(event.content)
-    return []
-
-
-def size_of(events: Sequence[Event]) -> int:
-    """Count the bytes of content."""
-    return sum(len(event.content) for event in events)
-
-
-# -- what is kept of a handshake
-
-
-def pack_handshake(request: Request) -> bytes:
-    """Put what every request repeats into one run of bytes: its target, then its headers."""
-    kept = [
-        b"%b: %b" % (name, value)
-        for name, value in request.headers
-        if not ((lower := name.lower()) in NOT_REPLAYED or lower.startswith(META))
-    ]
-    return b"\r\n".join([request.target, *kept, b"Connection-Id: %b" % str(uuid4()).encode()])
-
-
-def unpack_handshake(packed: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """Take apart what `pack_handshake` made: target and headers."""
-    target, *lines = packed.split(b"\r\n")
-    headers = []
-    for line in lines:
-        name, _, value = line.partition(b": ")
-        headers.append((name, value))
-    return target, headers
-
-
-def handshake_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Choose the headers of an origin's first answer that go with the 101."""
-    return [
-        (name, value)
-        for name, value in headers
-        if not ((lower := name.lower()) in NOT_IN_HANDSHAKE or lower.startswith(SET_META))
-    ]
+# -- requests and answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,54 +90,400 @@ class Whole:
         yield self.content
 
 
+def pack_handshake(request: Request) -> bytes:
+    """Put what every request repeats into one run of bytes: its target, then its headers."""
+    meta = META.lower()
+    kept = [
+        b"%b: %b" % (name, value)
+        for name, value in request.headers
+        if not ((lower := name.lower()) in NOT_REPLAYED or lower.startswith(meta))
+    ]
+    return b"\r\n".join([request.target, *kept, b"Connection-Id: %b" % str(uuid4()).encode()])
+
+
+def unpack_handshake(packed: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Take apart what `pack_handshake` made: target and headers, Host first."""
+    target, *lines = packed.split(b"\r\n")
+    headers = []
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        headers.append((name, value))
+    return target, headers
+
+
+def is_events(response: Response) -> bool:
+    """Whether an answer claims to be one to WebSocket events."""
+    content_type = first(response.headers, b"content-type")
+    return response.status == 200 and content_type == CONTENT_TYPE
+
+
+def accepted_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Choose the headers of an origin's first answer that go with the 101."""
+    return [
+        (name, value)
+        for name, value in headers
+        if not ((lower := name.lower()) in NOT_ACCEPTED or lower.startswith(SET_META))
+    ]
+
+
+def is_text(content: bytes) -> bool:
+    """Whether it is UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+async def read_events(response: Response) -> list[Event]:
+    """Read the events of an answer. BadAnswer if it has none to read."""
+    if not is_events(response):
+        raise BadAnswer(f"{response.target}: status {response.status}, or not events")
+    body, is_whole = await response.read_up_to(ANSWER_MAX_BYTES)
+    if not is_whole:
+        raise BadAnswer(f"{response.target}: events of more than {ANSWER_MAX_BYTES} bytes")
+    try:
+        return wsevents.decode(body)
+    except ValueError as error:
+        raise BadAnswer(f"{response.target}: {error}") from None
+
+
 # -- the conversation
 
 
-class State(Enum):
-    """How far a conversation is."""
-
-    OPEN = 1
-    CLIENT_CLOSED = 2  # the client has sent its close frame; the origin's answer is awaited
-    ORIGIN_CLOSED = 3  # the client has been told to close; its close frame is awaited
-    OVER = 4  # there is nothing more to be heard; perhaps the origin is still to be told
-
-
 class OverHttp(Conversation):
-    """One client's WebSocket, from its handshake to the end."""
+    """One WebSocket, from its handshake to the end."""
 
     __slots__ = (
-        "_alarm",
         "_echo",
         "_events",
         "_farewell",
         "_handshake",
         "_is_due",
-        "_keep_alive_seconds",
         "_partial",
         "_replayed_bytes",
         "_state",
         "_task",
+        "keep_alive_seconds",
     )
 
     def __init__(self, way: Way, link: Link, ref: int, handshake: bytes) -> None:
         super().__init__(way, link, ref)
-        self._state = State.OPEN
+        self.keep_alive_seconds = 0  # 0: none
         self._handshake = handshake
-        self._echo: dict[bytes, bytes] | None = None  # what Set-Meta-* has set
-        self._keep_alive_seconds = 0  # 0: none
-        self._alarm: set[Conversation] | None = None  # for the next keep-alive
-        self._events: list[Event] | None = None  # for the origin; at most a window's, and EVENTS_MAX
-        self._partial: bytearray | None = None  # a message whose end has not come
-        self._replayed_bytes = 0  # of the events: they have been offered before
+        self._state = State.OPEN
+        self._echo: dict[bytes, tuple[bytes, bytes]] | None = None  # Meta-*, by lower-case name
+        self._events: list[Event] | None = None  # for the origin; bounded by credit and EVENTS_MAX
+        self._partial: bytearray | None = None  # of a message whose end has not come
+        self._replayed_bytes = 0  # of the events, at their beginning: offered before
         self._is_due = False  # a request is to be made, with whatever there is
-        self._farewell: Event | None = None  # the last thing to tell the origin
-        self._task: asyncio.Task[None] | None = None  # while a request is out
+        self._farewell: Event | None = None  # the last thing that the origin is told
+        self._task: asyncio.Task[None] | None = None  # while requests are made
 
-    # -- opening
+    @property
+    def connection_id(self) -> bytes:
+        """What the origin knows it by (GRIP.md 4.2)."""
+        return self._handshake.rpartition(b": ")[2]
 
-    async def offer(self) -> Response | None:
-        """Ask the origin to open. Gives what it says instead; None: it is an answer to events.
+    # -- requests
 
-        The events behind OPEN, if it came, are then in `opened`.
+    async def call(self, events: Sequence[Event]) -> Response:
+        """Make one request. OriginError if there is no answer."""
+        way = self._way
+        request = self._request(min(self._replayed_bytes, size_of(events)))
+        body = Whole(wsevents.encode(events))
+        return await way.house.origins.call([way.target], lambda _target: request, body)
+
+    def _request(self, replayed_bytes: int) -> Request:
+        way = self._way
+        target, headers = unpack_handshake(self._handshake)
+        tls_name = host_of(headers[0][1])
+        headers += way.rewriter.own_headers(way.route)
+        if not way.route.no_grip:
+            headers.append((HEADER, EXTENSION))
+        headers += [(b"Accept", CONTENT_TYPE), (b"Content-Type", CONTENT_TYPE)]
+        headers += (self._echo or {}).values()
+        if replayed_bytes:
+            headers.append((b"Content-Bytes-Replayed", b"%d" % replayed_bytes))
+        return Request(b"POST", target, headers, tls_name, is_repeatable=True)
+
+    async def _call_stubbornly(self, events: Sequence[Event]) -> Response | None:
+        """Make a request, again if the origin cannot be reached (GRIP.md 4.9).
+
+        None: the client left between two attempts.
         """
-        raise NotImplementedError
+        for times in range(RETRIES_MAX):
+            try:
+                return await self.call(events)
+            except OriginError as error:
+                if not error.tried:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS * 2**times + RETRY_JITTER_SECONDS * random.random())
+            if self._farewell is not None:
+                return None
+        return await self.call(events)
+
+    def take_headers(self, headers: Headers) -> None:
+        """Do what the headers of an answer ask for (GRIP.md 4.3)."""
+        interval = first(headers, b"keep-alive-interval")
+        if interval is not None:
+            seconds = parse_int(interval) or 0
+            limited = min(max(seconds, KEEP_ALIVE_MIN_SECONDS), KEEP_ALIVE_MAX_SECONDS)
+            self.keep_alive_seconds = limited if seconds > 0 else 0
+        for name, value in headers:
+            lower = name.lower()
+            if lower.startswith(SET_META) and lower != SET_META:
+                self._set_echo(lower, META + name[len(SET_META) :], value)
+
+    def _set_echo(self, key: bytes, name: bytes, value: bytes) -> None:
+        echo = self._echo or {}
+        if not value:
+            echo.pop(key, None)
+        elif key in echo or len(echo) < META_MAX:
+            echo[key] = name, value
+        self._echo = echo or None
+
+    # -- from the client
+
+    def received(self, kind: Kind, content: bytes, more: bool) -> None:
+        """Keep a message, or a part of one, for the next request."""
+        if kind is Kind.CLOSE:
+            self._client_closes(content)
+        elif self._state is not State.OPEN:
+            self._take(len(content))
+        elif kind in (Kind.PING, Kind.PONG) or (self._partial is None and not more):
+            self._add(Event(EVENT_TYPES[kind], content))
+        else:
+            self._join(kind, content, more)
+
+    def _join(self, kind: Kind, content: bytes, more: bool) -> None:
+        """Put the parts of a message together (GRIP.md 4.4: at most 200,000 bytes)."""
+        partial = self._partial if self._partial is not None else bytearray()
+        partial += content
+        if len(partial) > REQUEST_MAX_BYTES:
+            self._fail(Reason.MESSAGE_TOO_BIG)
+        elif more:
+            self._partial = partial
+        else:
+            self._partial = None
+            self._add(Event(EVENT_TYPES[kind], bytes(partial)))
+
+    def _add(self, event: Event) -> None:
+        if self._events is None:
+            self._events = []
+        if len(self._events) >= EVENTS_MAX:
+            self._fail(Reason.MESSAGE_TOO_BIG)
+            return
+        self._events.append(event)
+        self._ask_soon()
+
+    def _client_closes(self, content: bytes) -> None:
+        event = Event(EventType.CLOSE, content)
+        if self._state is State.OPEN:
+            self._state = State.CLIENT_CLOSED
+            self._events = [*(self._events or ()), event]
+            self._ask_soon()
+        elif self._state is State.ORIGIN_CLOSED:
+            self._way.forget(self)
+            self._say_last(event)
+
+    def closed(self) -> None:
+        """Tell the origin that the client has gone, unless it has been told to go."""
+        self._way.forget(self)
+        if self._state is not State.OVER:
+            self._abandon_origin()
+
+    def refreshed(self) -> None:
+        """Ask at once, with whatever there is."""
+        if self._state is State.OPEN:
+            self._ask_soon()
+
+    def closed_by_publish(self) -> None:
+        """Tell the origin that its client has been told to leave."""
+        if self._state is State.OPEN:
+            self._way.forget(self)
+            self._end_origin()
+
+    def stop(self) -> None:
+        """Do nothing any more."""
+        self._state = State.OVER
+        if self._task is not None:
+            self._task.cancel()
+
+    def ring_deadline(self) -> None:
+        """Ask because of the keep-alive interval."""
+        self._alarm = None
+        self._ask_soon()
+
+    # -- when to ask
+
+    def _ask_soon(self) -> None:
+        self._is_due = True
+        self._start()
+
+    def _flowing(self) -> None:
+        if self._state is State.OVER:
+            self._way.forget(self)
+        self._start()
+
+    def _start(self) -> None:
+        """Begin to make requests, if there is something to say and nothing in the way."""
+        if self._task is None and self._has_to_ask():
+            self._stop_deadline()
+            self._way.talking.add(self)
+            self._task = asyncio.create_task(self._talk())
+
+    def _has_to_ask(self) -> bool:
+        if self._farewell is not None:
+            return True
+        return self._is_due and self._queue is None and self._state is not State.OVER
+
+    async def _talk(self) -> None:
+        """Make requests for as long as there is something to say."""
+        try:
+            while self._has_to_ask():
+                if self._farewell is not None:
+                    await self._take_leave(self._farewell)
+                else:
+                    await self._turn()
+        except OriginError as error:
+            log.warning("origin_failed", route=self._way.route.id, reason=str(error))
+            self._give_up(Reason.ORIGIN_FAILED)
+        except Exception:
+            log.exception("internal_error", where="wsover")
+            self._give_up(Reason.INTERNAL)
+        finally:
+            self._task = None
+            self._way.talking.discard(self)
+            if self.keep_alive_seconds and self._state in (State.OPEN, State.CLIENT_CLOSED):
+                self._set_deadline(self.keep_alive_seconds)
+
+    async def _turn(self) -> None:
+        """Offer the origin what there is, and do what it answers."""
+        self._is_due = False
+        batch = self._events or []
+        batch = batch[: batch_count(batch, one_event=self._way.target.one_event)]
+        response = await self._call_stubbornly(batch)
+        if response is None:
+            return
+        try:
+            events = await read_events(response)
+        finally:
+            response.close()
+        if self._state is State.OVER:  # the client has left meanwhile
+            if any(event.type in ENDS for event in events):
+                self._farewell = None
+            return
+        self.take_headers(response.headers)
+        is_closing = self._settle(batch, response.headers)
+        self._deliver(events)
+        if is_closing and self._state is State.CLIENT_CLOSED:
+            self._close_unanswered(batch[-1])
+
+    async def _take_leave(self, event: Event) -> None:
+        self._farewell = None
+        self._replayed_bytes = 0
+        async with self._way.farewells:
+            response = await self._call_stubbornly([event])
+            if response is not None:
+                try:
+                    await response.read_up_to(ANSWER_MAX_BYTES)  # the connection is good for more
+                finally:
+                    response.close()
+
+    def _settle(self, batch: list[Event], headers: Headers) -> bool:
+        """Keep what was not accepted. Gives whether a CLOSE was (GRIP.md 4.6)."""
+        accepted_bytes = parse_int(first(headers, b"content-bytes-accepted") or b"")
+        try:
+            rest = unaccepted(batch, accepted_bytes)
+        except ValueError as error:
+            raise BadAnswer(str(error)) from None
+        events = self._events or []
+        events[: len(batch)] = rest
+        is_more = len(events) > len(rest)
+        if rest and not accepted_bytes and is_more and not self._way.target.one_event:
+            raise BadAnswer("nothing accepted, and there is more than fits a request")
+        offered_bytes = size_of(batch)
+        taken_bytes = offered_bytes - size_of(rest)
+        self._replayed_bytes = max(self._replayed_bytes, offered_bytes) - taken_bytes
+        self._events = events or None
+        self._is_due |= is_more and (not rest or taken_bytes > 0)
+        self._take(taken_bytes)
+        return not rest and bool(batch) and batch[-1].type is EventType.CLOSE
+
+    def _close_unanswered(self, event: Event) -> None:
+        """Say CLOSE again at the next keep-alive, or give up (GRIP.md 4.7)."""
+        if self.keep_alive_seconds:
+            self._events = [event]
+        else:
+            self._give_up(Reason.ORDERED)
+
+    # -- from the origin
+
+    def open(self, prefix: bytes | None, events: Sequence[Event]) -> None:
+        """Begin, with the events that came behind OPEN."""
+        self._begin(prefix)
+        try:
+            self._deliver(events)
+        except BadAnswer as error:
+            log.warning("origin_failed", route=self._way.route.id, reason=str(error))
+            self._give_up(Reason.ORIGIN_FAILED)
+        if self._farewell is not None:
+            self._start()
+        elif self.keep_alive_seconds and self._state is State.OPEN:
+            self._set_deadline(self.keep_alive_seconds)
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        """Do what an origin says, up to its last word. BadAnswer if that cannot be sent."""
+        for event in events:
+            if self._state is State.OVER:
+                return
+            if event.type is EventType.CLOSE:
+                self._origin_closes(event)
+                return
+            kind = KINDS.get(event.type)
+            if kind is None:
+                self._give_up(Reason.ORDERED)
+            elif kind in (Kind.PING, Kind.PONG):
+                if len(event.content) > CONTROL_MAX_BYTES:
+                    raise BadAnswer(f"a {kind.name} of {len(event.content)} bytes")
+                self._send(kind, event.content)
+            elif kind is Kind.TEXT and not is_text(event.content):
+                raise BadAnswer("a TEXT that is not UTF-8")
+            else:
+                content = self._judge(kind, event.content, is_whole=True)
+                if content is not None:
+                    self._send(kind, content)
+
+    def _origin_closes(self, event: Event) -> None:
+        code = event.close_code or 0
+        self._close(code if is_close_code(code) else 0, event.close_reason)
+        self._events = self._partial = None
+        if self._state is State.OPEN:
+            self._state = State.ORIGIN_CLOSED
+            return
+        self._state = State.OVER
+        if self._queue is None:
+            self._way.forget(self)
+
+    def _give_up(self, reason: Reason) -> None:
+        """Cut the client off; the origin knows, or has failed."""
+        if self._state is not State.OVER:
+            self._state = State.OVER
+            self._drop(reason)
+
+    # -- the last word
+
+    def _end_origin(self) -> None:
+        self._say_last(Event.close())
+
+    def _abandon_origin(self) -> None:
+        self._say_last(Event(EventType.DISCONNECT))
+
+    def _say_last(self, event: Event) -> None:
+        self._state = State.OVER
+        self._stop_deadline()
+        self._stop_delayed()
+        self._events = self._partial = None
+        self._farewell = event
+        self._start()

@@ -6,12 +6,14 @@ from fastpath.frame cimport Message
 from fastpath.outcome cimport Outcome
 from fastpath.session cimport Roster
 from fastpath.table cimport Spool
+from fastpath.tally cimport Counter
 
 cdef enum Lot:
     # What a walk found to be done with a session once the walk is over.
     ANSWER           # give it the message as its response
     FINISH           # end its stream
     AGAIN            # it has a gap, or got a hint: it asks again
+    OBEY             # it is a WebSocket, and the message closes or refreshes
 
 cdef class Fanout:
     cdef:
@@ -26,5 +28,7 @@ cdef class Fanout:
     cdef Outcome _walk(self, Message m) except Outcome.FAIL
     cdef Outcome _meet_responses(self, Message m, Spool* spool, bint gap) except Outcome.FAIL
     cdef Outcome _meet_streams(self, Message m, Spool* spool) except Outcome.FAIL
+    cdef Outcome _meet_websockets(self, Message m, Spool* spool) except Outcome.FAIL
+    cdef Outcome _offer(self, Spool* spool, bytes frame, Counter delivered) except Outcome.FAIL
     cdef Outcome _draw(self, Spool* spool, Lot lot) except Outcome.FAIL
     cdef Outcome _act(self, Message m) except Outcome.FAIL

@@ -61,6 +61,8 @@ cdef class Fanout:
             )
             if spool.variant == Variant.RESPONSE:
                 self._meet_responses(m, spool, gap)
+            elif spool.variant >= Variant.WS:
+                self._meet_websockets(m, spool)
             elif m.stream is not None and not gap:
                 self._meet_streams(m, spool)
                 if spool.prev_id is not NULL:
@@ -78,24 +80,33 @@ cdef class Fanout:
         return Outcome.DONE                    # close and refresh mean nothing to a held response
 
     cdef Outcome _meet_streams(self, Message m, Spool* spool) except Outcome.FAIL:
-        cdef bytes frame
-        cdef uint64_t now
-        cdef uint32_t i, slot, reached = 0
-        cdef Roster roster = self._roster
         if m.stream.action == Action.CLOSE:
             return self._draw(spool, Lot.FINISH)
         if m.stream.action != Action.SEND:
             return Outcome.DONE
-        frame = m.stream_frame(<Variant> spool.variant)
+        return self._offer(
+            spool, m.stream_frame(<Variant> spool.variant), Counter.DELIVERED_STREAM
+        )
+
+    cdef Outcome _meet_websockets(self, Message m, Spool* spool) except Outcome.FAIL:
+        if m.ws is None or m.ws.action == Action.HINT:
+            return Outcome.DONE
+        if m.ws.action != Action.SEND:
+            return self._draw(spool, Lot.OBEY)
+        return self._offer(spool, m.ws_frame(<Variant> spool.variant), Counter.DELIVERED_WS)
+
+    cdef Outcome _offer(self, Spool* spool, bytes frame, Counter delivered) except Outcome.FAIL:
+        cdef uint64_t now = now_ms()
+        cdef uint32_t i, slot, reached = 0
+        cdef Roster roster = self._roster
         if PyBytes_GET_SIZE(frame) == 0:
             return Outcome.DONE
-        now = now_ms()
         for i in range(spool.count):
             slot = spool.slots[i]
             if roster.offer(slot, <PyObject*> frame):
                 roster.rows[slot].sent_ms = now
                 reached += 1
-        roster.tally.add(Counter.DELIVERED_STREAM, reached)
+        roster.tally.add(delivered, reached)
         return Outcome.DONE
 
     cdef Outcome _draw(self, Spool* spool, Lot lot) except Outcome.FAIL:
@@ -128,6 +139,8 @@ cdef class Fanout:
                     s.answer(m)
                 elif self._lots[i] == Lot.FINISH:
                     s.finish_stream(Reason.PUBLISHED_CLOSE)
+                elif self._lots[i] == Lot.OBEY:
+                    s.obey(m)
                 else:
                     s.ask_again()
             except Exception as wrong:

@@ -3,8 +3,11 @@
 cimport cython
 
 from fastpath.http_wire cimport chunk, head
+from fastpath.link_wire cimport Kind
 from fastpath.patch import patched
 from fastpath.variants cimport Variant
+from fastpath.ws_deflate cimport WINDOW_BITS_MAX, deflated
+from fastpath.ws_wire cimport WS_CONTROL_MAX, Opcode, ws_frame
 
 cdef frozenset FRAMING = frozenset(
     (b"connection", b"keep-alive", b"transfer-encoding", b"content-length")
@@ -20,6 +23,21 @@ cdef class HeldResponse:
         self.reason = reason
         self.headers = headers
         self.body = body
+
+
+@cython.final
+cdef class KeepAlive:
+    """What an idle stream or WebSocket is sent, and when (GRIP.md 1.7, 5.4)."""
+
+    def __init__(self, bytes content, uint32_t interval_ms, bint idle):
+        self.content = content
+        self.interval_ms = interval_ms
+        self.idle = idle
+
+    cdef bytes chunked(self):
+        if self._chunk is None:
+            self._chunk = chunk(self.content)
+        return self._chunk
 
 
 @cython.final
@@ -46,6 +64,19 @@ cdef class StreamFormat:
 
 
 @cython.final
+cdef class WsFormat:
+    """The ws-message rendition of an item (GRIP.md 2.5)."""
+
+    def __init__(self, uint8_t action, uint8_t kind=0, bytes content=b"", uint16_t code=0,
+                 bytes text=b""):
+        self.action = action
+        self.kind = kind
+        self.content = content
+        self.code = code
+        self.text = text
+
+
+@cython.final
 cdef class Message:
     """One item on its way to the sessions of a channel."""
 
@@ -66,6 +97,15 @@ cdef class Message:
             return patched(held.body, self.response.body)
         return self.response.body
 
+    cdef bytes ws_frame(self, Variant v):
+        if v == Variant.WS:
+            if self._ws is None:
+                self._ws = whole_frame(self.ws.kind, self.ws.content, 0)
+            return self._ws
+        if self._ws_deflated is None:
+            self._ws_deflated = whole_frame(self.ws.kind, self.ws.content, WINDOW_BITS_MAX)
+        return self._ws_deflated
+
     cdef bytes response_frame(self, HeldResponse held, int minor, bint keep_alive, bint head_only):
         cdef tuple key = (held, minor, keep_alive, head_only)
         cdef bytes frame
@@ -82,18 +122,38 @@ cdef class Message:
         return frame
 
 
+cdef bytes whole_frame(int kind, bytes content, int window_bits):
+    cdef bytes small = None
+    if kind == Kind.KIND_PING or kind == Kind.KIND_PONG:
+        if len(content) > WS_CONTROL_MAX:
+            return b""
+        return ws_frame(
+            Opcode.PING if kind == Kind.KIND_PING else Opcode.PONG, content, True, False
+        )
+    if window_bits:
+        small = deflated(content, window_bits)
+    return ws_frame(
+        Opcode.TEXT if kind == Kind.KIND_TEXT else Opcode.BINARY,
+        content if small is None else small, True, small is not None,
+    )
+
+
 cdef bytes held_frame(HeldResponse held, int minor, bint keep_alive, bint head_only):
-    return render(held.status, held.reason, held.headers, held.body, minor, keep_alive, head_only)
+    return render(
+        held.status, held.reason, merged(held.headers, []), held.body, minor, keep_alive, head_only
+    )
 
 
 cdef list merged(list held, list published):
-    # GRIP.md 2.6.1: the publish's headers replace those of the same name.
+    # GRIP.md 2.6.1: the publish's headers replace those of the same name. What frames the body
+    # or concerns the connection is taken from neither.
     cdef list new = [
         (name, value) for name, value in published
         if not name.lower().startswith(b"grip-") and name.lower() not in FRAMING
     ]
-    cdef set names = {name.lower() for name, value in new}
-    return [(name, value) for name, value in held if name.lower() not in names] + new
+    cdef set gone = {name.lower() for name, value in published}
+    gone |= FRAMING
+    return [(name, value) for name, value in held if name.lower() not in gone] + new
 
 
 cdef bytes render(int status, bytes reason, list headers, bytes body, int minor, bint keep_alive,

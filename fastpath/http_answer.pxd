@@ -2,6 +2,7 @@
 # decides whether the connection outlives it. It reads nothing and holds nothing.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from fastpath.http_reader cimport Request
 from fastpath.outcome cimport Outcome
 from fastpath.session cimport Session
 
@@ -43,6 +44,8 @@ cdef class HttpAnswer(Session):
     cdef Outcome close_when_drained(self) except Outcome.FAIL
     cdef Outcome cut_short(self, int reason) except Outcome.FAIL
     # -- supplied by the other half
+    cdef Request handshake(self)                     # the request control has been asked about, or None
+    cdef bytes part(self)                            # forget the request; what came behind it, or None
     cdef Outcome settle(self) except Outcome.FAIL    # the answer is complete
     cdef bint unread(self) noexcept                  # something the client sent has not been read
     cdef Outcome rearm(self) except Outcome.FAIL     # the deadline of the state, from now on

@@ -8,11 +8,16 @@ nothing and holds nothing; the other half (http_session) says what comes after a
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 
+from fastpath.http_reader cimport Request
 from fastpath.http_wire cimport LAST_CHUNK, chunk, head as render_head
+from fastpath.link_wire cimport Kind
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
-from fastpath.session cimport Row, RowFlag, Session, now_ms
+from fastpath.row cimport Row, RowFlag
+from fastpath.session cimport Roster, Session, now_ms
 from fastpath.tally cimport Counter
+from fastpath.ws_deflate cimport negotiated
+from fastpath.ws_handshake cimport switching_lines, values_of
 
 cdef extern from "peer.h" nogil:
     void reset_on_close(int fd)
@@ -88,8 +93,8 @@ cdef class HttpAnswer(Session):
         self.set_state(HttpState.ANSWERING)
         return self.sent(body, more)
 
-    cdef Outcome send(self, bytes body, bint more) except Outcome.FAIL:
-        if self._state != HttpState.ANSWERING:
+    cdef Outcome send(self, int kind, bytes body, bint more) except Outcome.FAIL:
+        if self._state != HttpState.ANSWERING or kind != Kind.KIND_BODY:
             return self.end(Reason.ORDER_REFUSED)
         if not self._head_only:
             self._roster.queue(self.slot, self.piece(body))
@@ -107,6 +112,31 @@ cdef class HttpAnswer(Session):
         if self._chunked:
             self._roster.queue(self.slot, LAST_CHUNK)
         return self.settle()
+
+    cdef Outcome accept(self, list headers) except Outcome.FAIL:
+        # The 101 (RFC 6455, 4.2.2). The client has another session from now on, in the same slot.
+        cdef Roster roster = self._roster
+        cdef Request r = self.handshake()
+        cdef object transport = self._transport
+        cdef tuple agreed = (None, 0)
+        if r is None or r.websocket_key is None:
+            return self.end(Reason.ORDER_REFUSED)
+        if self._eof:
+            return self.end(Reason.PEER_CLOSED)
+        if roster.limits.allow_compression:
+            agreed = negotiated(values_of(b"sec-websocket-extensions", r.headers))
+        roster.queue(self.slot, render_head(
+            1, 101, b"Switching Protocols", headers, switching_lines(r.websocket_key, agreed[0])
+        ))
+        if self._paused:
+            transport.resume_reading()
+        self.set_state(HttpState.GONE)
+        session = roster.make_websocket(roster)
+        roster.replace(self, session)
+        self._transport = None
+        transport.set_protocol(session)
+        session.take_over(transport, agreed[1], self.part())
+        return Outcome.DONE
 
     cdef Outcome refuse(self, int reason, bytes text) except Outcome.FAIL:
         # An answer of the worker's own, from the table of reasons; the connection ends with it.
@@ -166,6 +196,12 @@ cdef class HttpAnswer(Session):
         return Outcome.DONE
 
     # -- the reading half supplies ----------------------------------------------------------------
+
+    cdef Request handshake(self):
+        return None
+
+    cdef bytes part(self):
+        return None
 
     cdef Outcome settle(self) except Outcome.FAIL:
         raise NotImplementedError

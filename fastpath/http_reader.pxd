@@ -14,6 +14,7 @@ cdef class Request:
         readonly bint keep_alive
         readonly bint expects_continue
         readonly bint upgrades             # asks for another protocol (RFC 9110, 7.8)
+        readonly bytes websocket_key       # of a good handshake (RFC 6455), else None
         readonly int64_t length            # of the body; -1: chunked
         readonly uint64_t body_bytes       # received so far
         readonly bint complete             # the body has ended
@@ -34,6 +35,7 @@ cdef class HttpReader:
         Request _request
         bint _in_head
         uint64_t _head_bytes               # of the unfinished head, or between two pieces of a body
+        readonly bytes behind              # what came behind a handshake, or None
         # -- out
         readonly list requests             # heads that are complete, oldest first
 
@@ -41,9 +43,11 @@ cdef class HttpReader:
     cdef Outcome read(self, object data) except Outcome.FAIL
     cdef bint in_head(self) noexcept       # a head has begun and has not ended
     cdef bint at_rest(self) noexcept       # between two requests, and none is waiting
+    cdef Outcome go_on(self) except Outcome.FAIL       # the handshake is refused: read on
     # The parser and its callbacks refer to each other: without this, neither is freed by counting.
     cdef Outcome retire(self) except Outcome.FAIL
     # -- its own
     cdef bint _whole(self) noexcept        # no body is being read
+    cdef Outcome _keep(self, object data) except Outcome.FAIL
     cdef Outcome _fault(self, int reason, bytes text) except Outcome.FAIL
     cdef Outcome _go_on_after_upgrade(self) except Outcome.FAIL

@@ -14,6 +14,7 @@ from libc.stdint cimport INT64_MAX
 from fastpath.limits cimport HEADER_COUNT_MAX
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
+from fastpath.ws_handshake cimport asks_for_websocket, handshake_key
 
 _Upgrade = httptools.HttpParserUpgrade
 _CallbackError = httptools.HttpParserCallbackError
@@ -46,7 +47,7 @@ cdef class HttpReader:
         return self._in_head
 
     cdef bint at_rest(self) noexcept:
-        return not self.requests and self._whole()
+        return not self.requests and self._whole() and self.behind is None
 
     cdef bint _whole(self) noexcept:
         return self._request is None or self._request.complete
@@ -59,6 +60,8 @@ cdef class HttpReader:
         cdef bint begins = not self._in_head and self.at_rest()
         if self._stopped:
             return Outcome.DONE
+        if self.behind is not None:
+            return self._keep(data)
         if self._in_head or not self._whole():
             self._head_bytes += <uint64_t> len(data)
         while len(data):
@@ -67,7 +70,10 @@ cdef class HttpReader:
             except _Upgrade as stop:           # llhttp stops after any request that names one
                 data = memoryview(data)[stop.args[0]:]
                 self._go_on_after_upgrade()
-                continue
+                if self._request.websocket_key is not None:
+                    self._keep(data)
+                elif not self._stopped:
+                    continue
             except _CallbackError:             # ours: a note could not be taken
                 raise
             except _ParserError as wrong:
@@ -79,6 +85,23 @@ cdef class HttpReader:
         if self._head_bytes > self._head_bytes_max and (self._in_head or not self._whole()):
             self._fault(Reason.HEAD_TOO_BIG, None)
         return Outcome.DONE
+
+    cdef Outcome _keep(self, object data) except Outcome.FAIL:
+        # Behind a handshake the protocol may change: nothing is read until control has answered. A
+        # client has nothing to say before that (RFC 6455, 4.1).
+        cdef Request r = self._request
+        self.behind = (self.behind or b"") + bytes(data)
+        if <uint64_t> len(self.behind) > self._head_bytes_max:
+            r.fault = Reason.BAD_REQUEST
+            r.fault_text = b"too much behind a WebSocket handshake"
+            self.behind = b""
+            self._stopped = True
+        return Outcome.DONE
+
+    cdef Outcome go_on(self) except Outcome.FAIL:
+        cdef bytes data = self.behind
+        self.behind = None
+        return self.read(data)
 
     cdef Outcome _fault(self, int reason, bytes text) except Outcome.FAIL:
         # The request being read is the one that is wrong. Behind a request that announced the end
@@ -172,6 +195,7 @@ cdef Outcome check_head(Request r, str version, uint64_t size_max) except Outcom
     # What llhttp leaves open. Sets r.length, r.minor, r.expects_continue; or the fault.
     cdef uint64_t size = <uint64_t> (len(r.method) + len(r.target) + 14)
     cdef int hosts = 0
+    cdef bint upgrades = False
     cdef bytes name, value, host = b"", coding = b""
     r.minor = 0 if version == "1.0" else 1
     for name, value in r.headers:
@@ -185,6 +209,8 @@ cdef Outcome check_head(Request r, str version, uint64_t size_max) except Outcom
         elif name == b"transfer-encoding":
             r.length = -1
             coding += value.lower()
+        elif name == b"upgrade":
+            upgrades = True
         elif name == b"expect":
             r.expects_continue = value.lower() == b"100-continue"
     if size > size_max:
@@ -193,6 +219,9 @@ cdef Outcome check_head(Request r, str version, uint64_t size_max) except Outcom
     r.fault_text = what_is_wrong(r, version, hosts, host, coding)
     if r.fault_text is not None:
         r.fault = Reason.BAD_REQUEST
+    elif upgrades and asks_for_websocket(r.headers):
+        r.websocket_key = handshake_key(r.method, r.minor, r.length != 0, r.headers)
+        r.fault = Reason.BAD_UPGRADE if r.websocket_key is None else Reason.NONE
     return Outcome.DONE
 
 

@@ -2,19 +2,11 @@
 # understood in http_reader; answers are given by http_answer.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from fastpath.frame cimport HeldResponse
+from fastpath.frame cimport HeldResponse, KeepAlive
 from fastpath.http_answer cimport HttpAnswer
 from fastpath.http_reader cimport HttpReader, Request
 from fastpath.outcome cimport Outcome
 from fastpath.variants cimport Variant
-
-cdef class KeepAlive:
-    # What an idle stream is sent, and when. Equal ones are shared.
-    cdef:
-        readonly bytes content
-        readonly bytes chunk
-        readonly uint32_t interval_ms
-        readonly bint idle             # a message puts it off
 
 cdef class HttpSession(HttpAnswer):
     cdef:
@@ -49,6 +41,5 @@ cdef class HttpSession(HttpAnswer):
     cdef Outcome _hold_channels(self, list channels, Variant v) except Outcome.FAIL
     cdef Outcome _rest(self) except Outcome.FAIL
     cdef Outcome _retire_reader(self) except Outcome.FAIL
-    cdef Outcome _let_go(self) except Outcome.FAIL
     cdef Outcome _answer_held(self, bytes frame) except Outcome.FAIL
     cdef Outcome _send_keep_alive(self, uint64_t now) except Outcome.FAIL

@@ -8,15 +8,16 @@ place on the wheel and its rows in the table.
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
-from fastpath.frame cimport HeldResponse, Message, held_frame
+from fastpath.frame cimport HeldResponse, KeepAlive, Message, held_frame
 from fastpath.http_answer cimport HttpAnswer, HttpState
 from fastpath.http_reader cimport HttpReader, Request
-from fastpath.http_wire cimport LAST_CHUNK, chunk
-from fastpath.limits cimport LINK_WINDOW, PIPELINE_MAX, SCRATCH_SIZE
-from fastpath.link_wire cimport opened_head
+from fastpath.http_wire cimport LAST_CHUNK
+from fastpath.limits cimport LINK_WINDOW, PIPELINE_MAX
+from fastpath.link_wire cimport Kind, opened_head
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
-from fastpath.session cimport Roster, RowFlag, now_ms
+from fastpath.row cimport RowFlag
+from fastpath.session cimport SCRATCH, Roster, now_ms
 from fastpath.tally cimport Counter
 from fastpath.variants cimport Mode, Variant
 
@@ -24,24 +25,11 @@ cdef extern from "peer.h" nogil:
     int peer_name(int fd, char* out)
 
 cdef enum:
-    KIND_HTTP = 0              # OPENED's kind
+    KIND_HTTP = 0              # OPENED's kinds
+    KIND_WS = 1
     PEER_NAME_SIZE = 64        # INET6_ADDRSTRLEN is 46
 
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-# The one read buffer of the worker: uvloop asks for it just before a read and reports just after.
-cdef object SCRATCH = memoryview(bytearray(SCRATCH_SIZE))
-
-
-@cython.final
-cdef class KeepAlive:
-    """What an idle stream is sent, and when (GRIP.md 1.7)."""
-
-    def __init__(self, bytes content, uint32_t interval_ms, bint idle):
-        self.content = content
-        self.chunk = chunk(content)
-        self.interval_ms = interval_ms
-        self.idle = idle
 
 
 @cython.final
@@ -77,18 +65,20 @@ cdef class HttpSession(HttpAnswer):
             self._roster.failed(self, "read_failed", wrong)
 
     def eof_received(self):
-        # A client that only closed its sending side gets the answer it waits for, and no hold.
+        # A client that only closed its sending side gets the answer it waits for. It gets no hold,
+        # and no stream without an announced end: nobody could tell it from one that has left.
         if self._state == HttpState.GONE:
             return False
         self._keeps = False
         self._eof = True
-        if self._state == HttpState.ASKED:
-            return True
-        if self.leaving() and self._state == HttpState.READING:
+        if self._state == HttpState.READING and self.leaving():
             self.set_state(HttpState.DRAINING)
             self.close_when_drained()
-            return True
-        if self.leaving() and self._state == HttpState.DRAINING:
+        if (
+            (self._state == HttpState.ASKED and self._body_reported)
+            or (self._state == HttpState.ANSWERING and self._sized and self._body_reported)
+            or (self._state == HttpState.DRAINING and self.leaving())
+        ):
             return True
         self.end(Reason.PEER_CLOSED)
         return False
@@ -142,7 +132,7 @@ cdef class HttpSession(HttpAnswer):
                 self._expect_head()
         elif r is not None and r.fault:
             if self._state == HttpState.ASKED:
-                self._roster.upstream.lost(self, r.fault)
+                self._roster.upstream.lost(self, r.fault, 0)
                 return self.refuse(r.fault, r.fault_text)
             return self.end(r.fault)
         elif r is not None and not self._body_reported:
@@ -172,7 +162,7 @@ cdef class HttpSession(HttpAnswer):
         self._request = r
         self._body = None
         self._head = opened_head(
-            KIND_HTTP, r.minor, False,
+            KIND_HTTP if r.websocket_key is None else KIND_WS, r.minor, False,
             PyBytes_FromStringAndSize(name, peer_name(self._roster.rows[self.slot].fd, name)),
             r.method, r.target, r.headers,
         )
@@ -196,7 +186,7 @@ cdef class HttpSession(HttpAnswer):
             return Outcome.DONE
         body = self._take_body()
         self._body_reported = r.complete and not r.body
-        self._roster.upstream.received(self, body, not self._body_reported)
+        self._roster.upstream.received(self, Kind.KIND_BODY, body, not self._body_reported)
         return self.rearm()
 
     cdef bytes _take_body(self):
@@ -248,6 +238,8 @@ cdef class HttpSession(HttpAnswer):
         if not (self._keeps and self._body_reported):
             self.set_state(HttpState.DRAINING)
             return self.close_when_drained()
+        if self._request is not None and self._request.websocket_key is not None:
+            self._reader.go_on()               # a handshake that was refused
         self._request = None
         self.set_state(HttpState.READING)
         return self._next()
@@ -268,6 +260,16 @@ cdef class HttpSession(HttpAnswer):
             self._open_reader().read(kept)
         return Outcome.DONE
 
+    cdef Request handshake(self):
+        return self._request if self._state == HttpState.ASKED else None
+
+    cdef bytes part(self):
+        cdef bytes behind = self._reader.behind
+        self._retire_reader()
+        self._request = None
+        self._head = None
+        return behind
+
     cdef Outcome drained(self) except Outcome.FAIL:
         if self._state == HttpState.READING and self._reader is not None:
             return self._act()                 # it takes its answers again
@@ -287,6 +289,8 @@ cdef class HttpSession(HttpAnswer):
             return self.end(Reason.ORDER_REFUSED)
         if answered and (response_mode or (self._sized and not self._head_only)):
             return self.end(Reason.ORDER_REFUSED)      # nothing can follow a body of known size
+        if self._request is not None and self._request.websocket_key is not None:
+            return self.end(Reason.ORDER_REFUSED)
         if self._eof:
             return self.end(Reason.PEER_CLOSED)
         if not self._body_reported:
@@ -342,13 +346,6 @@ cdef class HttpSession(HttpAnswer):
             self._reader = None
         return Outcome.DONE
 
-    cdef Outcome _let_go(self) except Outcome.FAIL:
-        cdef list freed = []
-        self._roster.table.release(self.slot, freed)
-        if freed:
-            self._roster.upstream.freed(freed)
-        return Outcome.DONE
-
     cdef Outcome answer(self, Message m) except Outcome.FAIL:
         if self._state != HttpState.HELD_RESPONSE:
             return Outcome.DONE                # another channel's message came first in this turn
@@ -358,7 +355,7 @@ cdef class HttpSession(HttpAnswer):
         )
 
     cdef Outcome _answer_held(self, bytes frame) except Outcome.FAIL:
-        self._let_go()
+        self.let_go()
         self._roster.wheel.disarm(self.slot)
         self._roster.queue(self.slot, frame)
         return self.settle()
@@ -366,7 +363,7 @@ cdef class HttpSession(HttpAnswer):
     cdef Outcome finish_stream(self, int reason) except Outcome.FAIL:
         if self._state != HttpState.HELD_STREAM:
             return Outcome.DONE
-        self._let_go()
+        self.let_go()
         if self._chunked:
             self._roster.queue(self.slot, LAST_CHUNK)
         return self.settle()
@@ -379,7 +376,7 @@ cdef class HttpSession(HttpAnswer):
         if self._state != HttpState.HELD_RESPONSE:
             return Outcome.DONE
         lasts = self._roster.table.lasts(self.slot)
-        self._let_go()
+        self.let_go()
         self._roster.wheel.disarm(self.slot)
         self._held = None
         self._body = None
@@ -403,7 +400,7 @@ cdef class HttpSession(HttpAnswer):
                 return self.refuse(Reason.HEAD_TIMEOUT, None)
             return self.end(Reason.IDLE)
         if self._state == HttpState.ASKED:     # the rest of the body does not come
-            self._roster.upstream.lost(self, Reason.HEAD_TIMEOUT)
+            self._roster.upstream.lost(self, Reason.HEAD_TIMEOUT, 0)
             return self.refuse(Reason.HEAD_TIMEOUT, None)
         if self._state == HttpState.HELD_RESPONSE:
             return self._answer_held(
@@ -420,7 +417,7 @@ cdef class HttpSession(HttpAnswer):
             return self._roster.arm(self.slot, quiet_since + keep_alive.interval_ms)
         self._roster.tally.add(Counter.KEEP_ALIVES, 1)
         self._roster.rows[self.slot].sent_ms = now
-        self._roster.queue(self.slot, keep_alive.chunk if self._chunked else keep_alive.content)
+        self._roster.queue(self.slot, keep_alive.chunked() if self._chunked else keep_alive.content)
         return self._roster.arm(self.slot, now + keep_alive.interval_ms)
 
     cdef Outcome blocked(self) except Outcome.FAIL:
@@ -462,12 +459,15 @@ cdef class HttpSession(HttpAnswer):
         self.rearm()                           # there is credit again: the body has a deadline
         return self._pace()
 
-    cdef Outcome close(self, int reason) except Outcome.FAIL:
+    cdef Outcome close(self, int reason, int code, bytes text) except Outcome.FAIL:
         if self._state == HttpState.ANSWERING:
             return self.cut_short(reason)
         if self._state == HttpState.HELD_STREAM:
             return self.finish_stream(reason)
         return self.end(reason)
+
+    cdef Outcome release(self) except Outcome.FAIL:
+        return self.ask_again()
 
     cdef Outcome drain(self) except Outcome.FAIL:
         # Ordinary requests are finished; holds end as they would by their own time.
@@ -492,10 +492,10 @@ cdef class HttpSession(HttpAnswer):
         self._roster.drop_frames(self.slot)
         self._roster.rows[self.slot].fd = -1
         self._roster.wheel.disarm(self.slot)
-        self._let_go()
+        self.let_go()
         self._retire_reader()
         self._request = None
         if was == HttpState.ASKED or was == HttpState.ANSWERING:
-            self._roster.upstream.lost(self, reason)
+            self._roster.upstream.lost(self, reason, 0)
         self._transport.abort()
         return Outcome.DONE

@@ -13,14 +13,16 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath cimport link_wire
 from fastpath.fanout cimport Fanout
-from fastpath.frame cimport HeldResponse, Message, ResponseFormat, StreamFormat
-from fastpath.http_session cimport KeepAlive
+from fastpath.frame cimport (
+    Action, HeldResponse, KeepAlive, Message, ResponseFormat, StreamFormat, WsFormat, whole_frame,
+)
 from fastpath.limits cimport LINK_HEADER_SIZE
-from fastpath.link_wire cimport FLAG_MORE, LinkStep, Order, Packet, Report, link_read
+from fastpath.link_wire cimport FLAG_MORE, Kind, LinkStep, Order, Packet, Report, link_read
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
 from fastpath.session cimport Roster, Session, Upstream
 from fastpath.tally cimport Counter
+from fastpath.variants cimport Mode
 from fastpath.view cimport View
 
 cdef enum:
@@ -161,6 +163,7 @@ cdef class Link(Upstream):
             self._greeted = True
             self._on_welcome(json.loads(link_wire.read_welcome(p.payload)))
             if self._resumed:
+                self._resume_sessions()
                 for channel, modes in self._roster.table.channels():
                     self._report(link_wire.write_held(channel, modes))
             self._report(link_wire.write_bare(Report.SYNCED))
@@ -175,17 +178,31 @@ cdef class Link(Upstream):
             raise ValueError("order without a session")
         return Outcome.DONE
 
+    cdef Outcome _resume_sessions(self) except Outcome.FAIL:
+        cdef Session s
+        for s in self._roster.sessions():
+            try:
+                s.link_resumed()
+            except Exception as wrong:
+                self._roster.failed(s, "resume_failed", wrong)
+        return Outcome.DONE
+
     cdef Outcome _order_to_ghost(self, Packet* p) except Outcome.FAIL:
-        # Normal: the client has left meanwhile. Control has marked the channels of a HOLD as held
-        # here, though; those that nobody else holds are freed again.
+        # Normal: the client has left meanwhile. Control has marked the channels of a HOLD or a
+        # SUBSCRIBE as held here, though; those that nobody else holds are freed again.
         cdef tuple order
         self._roster.tally.add(Counter.DROPPED_GHOST, 1)
-        if p.op != Order.HOLD:
-            return Outcome.DONE
-        order = self._decode(p)
+        if p.op == Order.HOLD:
+            order = self._decode(p)
+            return self._free_unheld([channel for channel, _ in order[5]], order[0])
+        if p.op == Order.SUBSCRIBE:
+            return self._free_unheld(list(self._decode(p)), Mode.MODE_WS)
+        return Outcome.DONE
+
+    cdef Outcome _free_unheld(self, list channels, int mode) except Outcome.FAIL:
         return self.freed([
-            (channel, order[0]) for channel, _ in order[5]
-            if not self._roster.table.modes(channel) & <int> order[0]
+            (channel, mode) for channel in channels
+            if not self._roster.table.modes(channel) & mode
         ])
 
     cdef Outcome _order(self, Session s, Packet* p) except Outcome.FAIL:
@@ -218,24 +235,36 @@ cdef class Link(Upstream):
             return (link_wire.read_accept(p.payload),)
         if p.op == Order.SUBSCRIBE or p.op == Order.UNSUBSCRIBE:
             return (link_wire.read_channel(p.payload),)
+        if p.op == Order.KEEP_ALIVE:
+            return link_wire.read_keep_alive(p.payload)
         raise ValueError("order of the worker itself, with a session")
 
     cdef Outcome _tell(self, Session s, int op, tuple order, bint more) except Outcome.FAIL:
         if op == Order.HOLD:
-            return s.hold(order, self._response(order), self._keep_alive(order))
+            return s.hold(
+                order, self._response(order), self._keep_alive(order[2], order[3], order[4])
+            )
         if op == Order.RESPOND:
             return s.respond(order, more)
         if op == Order.SEND:
-            return s.send(order[1], more)
+            return s.send(order[0], order[1], more)
         if op == Order.FINISH:
-            return s.send(b"", False)
+            return s.send(Kind.KIND_BODY, b"", False)
         if op == Order.GRANT:
             return s.grant(order[0])
         if op == Order.CLOSE:
-            return s.close(order[0])
+            return s.close(order[0], order[1], order[2])
         if op == Order.RELEASE:
-            return s.ask_again()
-        return s.end(Reason.ORDER_REFUSED)     # of another kind of session
+            return s.release()
+        if op == Order.ACCEPT:
+            return s.accept(order[0])
+        if op == Order.SUBSCRIBE:
+            return s.subscribe(order[0])
+        if op == Order.UNSUBSCRIBE:
+            return s.unsubscribe(order[0])
+        return s.keep_alive(self._keep_alive(
+            order[0], order[1], whole_frame(order[2], order[3], 0) if order[0] else b""
+        ))
 
     cdef Outcome _publish(self, tuple order) except Outcome.FAIL:
         try:
@@ -252,6 +281,10 @@ cdef class Link(Upstream):
                 m.response = ResponseFormat(*format[1:])
             elif format[0] == 2:
                 m.stream = StreamFormat(*format[1:])
+            elif format[1] == Action.CLOSE:
+                m.ws = WsFormat(Action.CLOSE, code=format[2], text=format[3])
+            else:
+                m.ws = WsFormat(*format[1:])
         return m
 
     cdef HeldResponse _response(self, tuple order):
@@ -267,17 +300,16 @@ cdef class Link(Upstream):
             response = self._responses[key] = HeldResponse(order[7], order[8], order[9], order[10])
         return response
 
-    cdef KeepAlive _keep_alive(self, tuple order):
-        cdef tuple key
+    cdef KeepAlive _keep_alive(self, int mode, uint32_t interval_ms, bytes content):
+        cdef tuple key = (mode, interval_ms, content)
         cdef KeepAlive keep_alive
-        if order[2] == 0:
+        if mode == 0:
             return None
-        key = order[2:5]
         keep_alive = self._keep_alives.get(key)
         if keep_alive is None:
             if len(self._keep_alives) >= INTERN_MAX:
                 self._keep_alives.clear()
-            keep_alive = KeepAlive(order[4], order[3], order[2] == MODE_IDLE)
+            keep_alive = KeepAlive(content, interval_ms, mode == MODE_IDLE)
             self._keep_alives[key] = keep_alive
         return keep_alive
 
@@ -311,14 +343,17 @@ cdef class Link(Upstream):
         self._report(link_wire.write_opened(s.ref, head, again, length, lasts, body, more))
         return True
 
-    cdef Outcome received(self, Session s, object body, bint more) except Outcome.FAIL:
-        return self._report(link_wire.write_received(s.ref, 0, body, more))
+    cdef Outcome received(self, Session s, int kind, object body, bint more) except Outcome.FAIL:
+        return self._report(link_wire.write_received(s.ref, kind, body, more))
 
     cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL:
         return self._report(link_wire.write_granted(s.ref, count))
 
-    cdef Outcome lost(self, Session s, int reason) except Outcome.FAIL:
-        return self._report(link_wire.write_closed(s.ref, reason, 0, 0, 0))
+    cdef Outcome signalled(self, Session s, int what) except Outcome.FAIL:
+        return self._report(link_wire.write_signalled(s.ref, what))
+
+    cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL:
+        return self._report(link_wire.write_closed(s.ref, reason, code, 0, 0))
 
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
         for channel, modes in pairs:

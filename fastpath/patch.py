@@ -1,121 +1,165 @@
-"""The JSON patch of GRIP.md 2.6.1 (floor 1): a hold's body and a patch in, the patched body out.
+"""The JSON patch of GRIP.md 2.6.1 (floor 1): a hold's body and a patch in, a body out.
 
-RFC 6902 with the differences that publishers rely on: `/` alone is the root and an empty path is
-refused, `add` at an index of an array replaces, `-` appends, `test` compares numbers as integers,
-`~1` is undone before `~0`. Knows no hold and no message; whatever is wrong, the result is empty.
+RFC 6902 but for what GRIP.md lists: `/` alone is the root and no segment is empty, `add` replaces
+what an array has at an index, `test` compares numbers as whole ones. It never raises for what
+somebody sent, and never follows a value by recursion.
 """
 
-import copy
+from __future__ import annotations
+
+import re
+from typing import Any
 
 import orjson
 
-PATCH_OPERATIONS_MAX = 10_000  # of one patch: as many as a publish body can hold and be meant
+# A copied value is a copy of its own, so a short patch that copies the whole into itself again and
+# again doubles it each time. As much as a publish may carry (GRIP.md 8.7) is copied, and no more.
+COPIED_BYTES_MAX = 1_000_000
+
+APPEND = "-"
+INDEX = re.compile("0|[1-9][0-9]{0,8}")  # RFC 6901, 4; no body has more elements
+
+
+class PatchError(Exception):
+    """The patch does not fit the body."""
 
 
 def patched(body: bytes, patch: bytes) -> bytes:
-    """Apply `patch` to `body`: JSON, the body an object or an array. b"" on any failure."""
+    """Give the body, a JSON object or array, with the operations of `patch` done on it, in compact
+    JSON and with the line end it had; empty bytes when anything is wrong with either."""
     try:
-        whole = orjson.loads(body)
-        operations = orjson.loads(patch)
-        if not isinstance(whole, dict | list) or not isinstance(operations, list):
-            return b""
-        if len(operations) > PATCH_OPERATIONS_MAX:
-            return b""
-        for operation in operations:
-            whole = _apply(whole, operation)
-        text = orjson.dumps(whole)
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        root = {"": orjson.loads(body)}
+        _require_container(root[""])
+        _apply(root, orjson.loads(patch))
+        _require_container(root[""])
+        return orjson.dumps(root[""]) + _line_end(body)
+    except (PatchError, orjson.JSONDecodeError, orjson.JSONEncodeError):
         return b""
-    for end in (b"\r\n", b"\n"):
-        if body.endswith(end):
-            return text + end
+
+
+def _line_end(body: bytes) -> bytes:
+    if body.endswith(b"\r\n"):
+        return b"\r\n"
+    return b"\n" if body.endswith(b"\n") else b""
+
+
+def _require_container(value: object) -> None:
+    if not isinstance(value, dict | list):
+        raise PatchError("neither object nor array")
+
+
+def _apply(root: dict[str, Any], patch: object) -> None:
+    # The document is the one member of `root`: with a parent, the root is a place like any other.
+    if not isinstance(patch, list):
+        raise PatchError("the patch is not an array")
+    copied_bytes = 0
+    for step in patch:
+        op, path = _text(step, "op"), _path(step, "path")
+        match op:
+            case "add":
+                _put(root, path, _value(step))
+            case "remove":
+                _take(root, path)
+            case "replace":
+                _get(root, path)
+                _put(root, path, _value(step))
+            case "move":
+                source = _path(step, "from")
+                if len(source) < len(path) and path[: len(source)] == source:
+                    raise PatchError("moved into itself")
+                _put(root, path, _take(root, source))
+            case "copy":
+                text = orjson.dumps(_get(root, _path(step, "from")))
+                copied_bytes += len(text)
+                if copied_bytes > COPIED_BYTES_MAX:
+                    raise PatchError("too much is copied")
+                _put(root, path, orjson.loads(text))
+            case "test":
+                if not _same(_get(root, path), _value(step)):
+                    raise PatchError("not the tested value")
+            case _:
+                raise PatchError("no such operation")
+
+
+# -- an operation's members ------------------------------------------------------------------------
+
+
+def _value(step: dict[str, Any]) -> Any:
+    if "value" not in step:
+        raise PatchError("no value")
+    return step["value"]
+
+
+def _text(step: object, name: str) -> str:
+    text = step.get(name) if isinstance(step, dict) else None
+    if not isinstance(text, str):
+        raise PatchError(f"no {name}")
     return text
 
 
-def _apply(whole, operation):
-    """One operation on the whole document; returns the document."""
-    op = operation["op"]
-    path = _steps(operation["path"])
-    if op == "test":
-        if not _same(_get(whole, path), operation["value"]):
-            raise ValueError("test failed")
-        return whole
-    if op == "add":
-        return _put(whole, path, operation["value"], must_exist=False)
-    if op == "replace":
-        return _put(whole, path, operation["value"], must_exist=True)
-    if op == "remove":
-        return _remove(whole, path)
-    if op == "copy":
-        value = copy.deepcopy(_get(whole, _steps(operation["from"])))
-        return _put(whole, path, value, must_exist=False)
-    if op == "move":
-        source = _steps(operation["from"])
-        value = _get(whole, source)
-        return _put(_remove(whole, source), path, value, must_exist=False)
-    raise ValueError("unknown operation")
+def _path(step: object, name: str) -> list[str]:
+    # The keys from above the root down; `~1` before `~0`, so that `~01` is `~1`.
+    first, *segments = _text(step, name).split("/")
+    if first or not segments:
+        raise PatchError("a path starts with /")
+    if segments == [""]:
+        return [""]
+    if "" in segments:
+        raise PatchError("an empty segment")
+    return ["", *(segment.replace("~1", "/").replace("~0", "~") for segment in segments)]
 
 
-def _steps(path):
-    """The segments of a path."""
-    if not path.startswith("/"):
-        raise ValueError("a path starts with /")
-    if path == "/":
-        return []
-    steps = path[1:].split("/")
-    if "" in steps:
-        raise ValueError("empty segment")
-    return [step.replace("~1", "/").replace("~0", "~") for step in steps]
+# -- places ----------------------------------------------------------------------------------------
 
 
-def _get(whole, steps):
-    for step in steps:
-        whole = whole[_index(whole, step)] if isinstance(whole, list) else whole[step]
-    return whole
+def _get(root: dict[str, Any], path: list[str]) -> Any:
+    value: Any = root
+    for segment in path:
+        value = value[_key(value, segment)]
+    return value
 
 
-def _index(array, step):
-    """The position a segment names in an array; it exists."""
-    if not (step.isascii() and step.isdigit()) or int(step) >= len(array):
-        raise IndexError(step)
-    return int(step)
-
-
-def _put(whole, steps, value, *, must_exist):
-    if not steps:
-        return value
-    parent = _get(whole, steps[:-1])
-    last = steps[-1]
-    if isinstance(parent, list):
-        if last == "-" and not must_exist:
-            parent.append(value)
-        else:
-            parent[_index(parent, last)] = value
+def _put(root: dict[str, Any], path: list[str], value: object) -> None:
+    parent, segment = _get(root, path[:-1]), path[-1]
+    if isinstance(parent, list) and segment == APPEND:
+        parent.append(value)
     elif isinstance(parent, dict):
-        if must_exist and last not in parent:
-            raise KeyError(last)
-        parent[last] = value
+        parent[segment] = value
     else:
-        raise TypeError("no container")
-    return whole
+        parent[_key(parent, segment)] = value
 
 
-def _remove(whole, steps):
-    if not steps:
-        raise ValueError("the root stays")
-    parent = _get(whole, steps[:-1])
-    if isinstance(parent, list):
-        del parent[_index(parent, steps[-1])]
-    elif isinstance(parent, dict):
-        del parent[steps[-1]]
-    else:
-        raise TypeError("no container")
-    return whole
+def _take(root: dict[str, Any], path: list[str]) -> Any:
+    if len(path) == 1:
+        raise PatchError("the root stays")
+    parent = _get(root, path[:-1])
+    return parent.pop(_key(parent, path[-1]))
 
 
-def _same(found, expected):
-    """Equal as GRIP compares: numbers as integers, true and false as themselves."""
-    numbers = isinstance(found, int | float) and isinstance(expected, int | float)
-    if numbers and not isinstance(found, bool) and not isinstance(expected, bool):
-        return int(found) == int(expected)
-    return type(found) is type(expected) and found == expected
+def _key(parent: object, segment: str) -> str | int:
+    """Name a member that exists."""
+    if isinstance(parent, dict) and segment in parent:
+        return segment
+    if isinstance(parent, list) and INDEX.fullmatch(segment) and int(segment) < len(parent):
+        return int(segment)
+    raise PatchError("no such place")
+
+
+def _same(one: object, other: object) -> bool:
+    pairs: list[tuple[Any, Any]] = [(one, other)]
+    while pairs:
+        a, b = pairs.pop()
+        if isinstance(a, dict) and isinstance(b, dict):
+            if a.keys() != b.keys():
+                return False
+            pairs += [(a[key], b[key]) for key in a]
+        elif isinstance(a, list) and isinstance(b, list):
+            if len(a) != len(b):
+                return False
+            pairs += zip(a, b, strict=True)
+        elif type(a) in (int, float) and type(b) in (int, float):
+            if int(a) != int(b):
+                return False
+        elif type(a) is not type(b) or a != b:
+            return False
+    return True

@@ -4,18 +4,24 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpath cimport link_wire, session as session_room
 from fastpath.fanout cimport Fanout
-from fastpath.frame cimport HeldResponse, Message, ResponseFormat, StreamFormat
+from fastpath.frame cimport (
+    HeldResponse, KeepAlive, Message, ResponseFormat, StreamFormat, WsFormat, whole_frame,
+)
 from fastpath.http_answer cimport HttpAnswer, allowed
 from fastpath.http_reader cimport HttpReader, Request
-from fastpath.http_session cimport HttpSession, KeepAlive
+from fastpath.http_session cimport HttpSession
+from fastpath.link_wire cimport Kind
 from fastpath.limits cimport FASTPATH_DEBUG, LINK_WINDOW, PIPELINE_MAX, QUEUE_MAX
 from fastpath.outcome cimport Outcome
-from fastpath.session cimport Roster, RowFlag, Session, Upstream
+from fastpath.row cimport RowFlag
+from fastpath.session cimport Roster, Session, Upstream
+from fastpath.ws_session cimport WsSession, ws_allowed
 
 DEBUG = bool(FASTPATH_DEBUG)
 WINDOW = LINK_WINDOW
 PIPELINE = PIPELINE_MAX
 QUEUE = QUEUE_MAX
+WS_STATES = ["OPEN", "CLOSING", "DRAINING", "GONE"]
 STATES = ["READING", "ASKED", "ANSWERING", "HELD_RESPONSE", "HELD_STREAM", "DRAINING", "GONE"]
 
 
@@ -39,16 +45,20 @@ cdef class RecordingUpstream(Upstream):
             )
         return self.linked
 
-    cdef Outcome received(self, Session s, object body, bint more) except Outcome.FAIL:
-        self.packets.append(link_wire.write_received(s.ref, 0, body, more))
+    cdef Outcome received(self, Session s, int kind, object body, bint more) except Outcome.FAIL:
+        self.packets.append(link_wire.write_received(s.ref, kind, body, more))
         return Outcome.DONE
 
     cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL:
         self.packets.append(link_wire.write_granted(s.ref, count))
         return Outcome.DONE
 
-    cdef Outcome lost(self, Session s, int reason) except Outcome.FAIL:
-        self.packets.append(link_wire.write_closed(s.ref, reason, 0, 0, 0))
+    cdef Outcome signalled(self, Session s, int what) except Outcome.FAIL:
+        self.packets.append(link_wire.write_signalled(s.ref, what))
+        return Outcome.DONE
+
+    cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL:
+        self.packets.append(link_wire.write_closed(s.ref, reason, code, 0, 0))
         return Outcome.DONE
 
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
@@ -72,7 +82,7 @@ def state(HttpAnswer s):
     return STATES[s._state]
 
 
-def reason(HttpAnswer s):
+def reason(Session s):
     return s._reason
 
 
@@ -104,7 +114,7 @@ def respond(Session s, *, status=200, reason=b"OK", headers=(), length=-1, body=
 
 
 def send(Session s, bytes body, *, more=True):
-    s.send(body, more)
+    s.send(Kind.KIND_BODY, body, more)
 
 
 def hold(Session s, *, mode, channels, timeout_ms=55_000, keep_alive=None, answered=False,
@@ -120,26 +130,77 @@ def grant(Session s, uint32_t count):
     s.grant(count)
 
 
-def close(Session s, int reason):
-    s.close(reason)
+def close(Session s, int reason, int code=0, bytes text=b""):
+    s.close(reason, code, text)
 
 
 def link_lost(Session s):
     s.link_lost()
 
 
-def publish(Fanout fanout, bytes channel, *, id=None, prev_id=None, response=None, stream=None):
-    """response: (action, status, reason, headers, patch, body); stream: (action, content)."""
+def publish(Fanout fanout, bytes channel, *, id=None, prev_id=None, response=None, stream=None,
+            ws=None):
+    """response: (action, status, reason, headers, patch, body); stream: (action, content); ws: (action,
+    kind, content, code, text)."""
     cdef Message m = Message(channel, id, prev_id)
     if response is not None:
         m.response = ResponseFormat(*response)
     if stream is not None:
         m.stream = StreamFormat(*stream)
+    if ws is not None:
+        m.ws = WsFormat(*ws)
     fanout.publish(m)
 
 
 def release(Session s):
-    s.ask_again()
+    s.release()
+
+
+# -- WebSockets
+
+def accept(Session s, headers=()):
+    s.accept(list(headers))
+
+
+def ws_send(Session s, int kind, bytes content, *, more=False):
+    s.send(kind, content, more)
+
+
+def subscribe(Session s, bytes channel):
+    s.subscribe(channel)
+
+
+def unsubscribe(Session s, bytes channel):
+    s.unsubscribe(channel)
+
+
+def keep_alive(Session s, int kind, bytes content, uint32_t interval_ms, bint idle):
+    s.keep_alive(KeepAlive(whole_frame(kind, content, 0), interval_ms, idle))
+
+
+def no_keep_alive(Session s):
+    s.keep_alive(None)
+
+
+def link_resumed(Session s):
+    s.link_resumed()
+
+
+def ws_state(WsSession s):
+    return WS_STATES[s._state]
+
+
+def ws_moves():
+    """Every pair (old, new) of states that the gate of WebSockets lets pass."""
+    names = range(len(WS_STATES))
+    return {
+        (WS_STATES[old], WS_STATES[new]) for old in names for new in names if ws_allowed(old, new)
+    }
+
+
+def ws_holds(WsSession s):
+    """What an idle WebSocket should not have: bytes that wait, an inflater."""
+    return s._kept, s._control, s._inflater
 
 
 def end(Session s, int reason):

@@ -105,8 +105,9 @@ def inflated(pieces, Py_ssize_t size_max=65536, uint64_t message_max=0):
     for number, piece in enumerate(pieces):
         inflater.feed(piece, number == len(pieces) - 1)
         while inflater.pending():
-            out.append(inflater.take(size_max))
-            if out[-1] is None:
+            piece = inflater.take(size_max)
+            out.append(piece)
+            if piece is None:
                 return out
             if inflater.too_big(message_max):
                 return [*out, "too big"]

@@ -6,6 +6,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastpath.frame cimport Message
 from fastpath.outcome cimport Outcome
+from fastpath.row cimport Row
 from fastpath.table cimport HoldTable
 from fastpath.tally cimport Tally
 from fastpath.wheel cimport Wheel
@@ -18,19 +19,9 @@ cdef uint64_t stopped_at_ms    # written by probe_session only; 0: the clock run
 cdef inline uint64_t now_ms() noexcept nogil:
     return stopped_at_ms if stopped_at_ms else monotonic_ms()
 
-cdef enum RowFlag:
-    DIRTY = 1                  # on the flush list
-    BLOCKED = 2                # the kernel refused bytes; the transport keeps them until it resumes
-    TELL = 4                   # the session wants drained() once nothing is left
-
-cdef struct Row:               # what leaves, one a slot; all that fan-out touches of a session
-    PyObject* first            # owned; the frame that leaves next, or NULL
-    PyObject** rest            # owned; the frames behind it
-    uint64_t sent_ms           # when something was last queued, for idle keep-alives
-    uint32_t count
-    uint32_t room
-    int fd                     # borrowed from the transport; -1: nothing may be sent any more
-    uint8_t flags
+# The one read buffer of the worker: uvloop asks for it just before a read and reports just after.
+cdef object SCRATCH            # a memoryview of SCRATCH_SIZE bytes
+cdef uint8_t* scratch          # borrowed from it, for the life of the worker
 
 cdef class Upstream:
     # What a session says upwards; the link supplies it, tests supply a recorder. `head` is what
@@ -38,9 +29,11 @@ cdef class Upstream:
     cdef bint opened(
         self, Session s, bytes head, bint again, int64_t length, list lasts, bytes body, bint more
     ) except -1
-    cdef Outcome received(self, Session s, object body, bint more) except Outcome.FAIL
+    # `kind` is one of link_wire.Kind, `what` one of link_wire.Signal.
+    cdef Outcome received(self, Session s, int kind, object body, bint more) except Outcome.FAIL
     cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL
-    cdef Outcome lost(self, Session s, int reason) except Outcome.FAIL
+    cdef Outcome signalled(self, Session s, int what) except Outcome.FAIL
+    cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL
     cdef Outcome freed(self, list pairs) except Outcome.FAIL
 
 cdef class Limits:
@@ -52,6 +45,8 @@ cdef class Limits:
         uint64_t stall_timeout_ms
         uint64_t request_body_max_bytes    # 0: no limit
         uint32_t client_max
+        uint64_t ws_message_max_bytes      # 0: no limit
+        bint allow_compression
         dict reasons                       # reason -> (status, phrase, text, close code)
 
 cdef class Roster:
@@ -75,6 +70,7 @@ cdef class Roster:
         readonly Tally tally
         readonly Limits limits
         public Upstream upstream
+        public object make_websocket       # (roster) -> the session of an accepted handshake
         public bint draining
         public object report               # called with (event, ref, exception) for our own faults
         object _loop
@@ -85,6 +81,7 @@ cdef class Roster:
 
     # -- slots
     cdef Outcome join(self, Session s, int fd) except Outcome.FAIL
+    cdef Outcome replace(self, Session old, Session new) except Outcome.FAIL
     cdef Outcome leave(self, Session s) except Outcome.FAIL
     cdef Outcome failed(self, Session s, str what, object wrong) except Outcome.FAIL
     cdef Session find(self, uint64_t ref)              # None: it is gone
@@ -96,6 +93,7 @@ cdef class Roster:
     # -- outgoing: mark
     cdef Outcome queue(self, uint32_t slot, bytes frame) except Outcome.FAIL
     cdef bint offer(self, uint32_t slot, PyObject* frame) except -1
+    cdef bint _refuses(self, Row* row) noexcept
     cdef Outcome touch(self, uint32_t slot) except Outcome.FAIL
     # -- outgoing: flush, then bury what failed
     cpdef object flush(self)
@@ -119,6 +117,7 @@ cdef class Session:
 
     # -- lifecycle
     cdef Outcome end(self, int reason) except Outcome.FAIL
+    cdef Outcome let_go(self) except Outcome.FAIL      # of every channel
     # -- told by the roster
     cdef Outcome drained(self) except Outcome.FAIL
     cdef Outcome blocked(self) except Outcome.FAIL
@@ -127,11 +126,19 @@ cdef class Session:
     cdef Outcome answer(self, Message m) except Outcome.FAIL
     cdef Outcome finish_stream(self, int reason) except Outcome.FAIL
     cdef Outcome ask_again(self) except Outcome.FAIL
+    cdef Outcome obey(self, Message m) except Outcome.FAIL       # a close or refresh of a WebSocket
     # -- orders from control (LINK.md)
     cdef Outcome respond(self, tuple order, bint more) except Outcome.FAIL
-    cdef Outcome send(self, bytes body, bint more) except Outcome.FAIL
+    cdef Outcome send(self, int kind, bytes body, bint more) except Outcome.FAIL
+    cdef Outcome accept(self, list headers) except Outcome.FAIL
     cdef Outcome hold(self, tuple order, object response, object keep_alive) except Outcome.FAIL
     cdef Outcome grant(self, uint32_t count) except Outcome.FAIL
-    cdef Outcome close(self, int reason) except Outcome.FAIL
+    cdef Outcome close(self, int reason, int code, bytes text) except Outcome.FAIL
+    cdef Outcome release(self) except Outcome.FAIL
+    cdef Outcome subscribe(self, bytes channel) except Outcome.FAIL
+    cdef Outcome unsubscribe(self, bytes channel) except Outcome.FAIL
+    cdef Outcome keep_alive(self, object keep_alive) except Outcome.FAIL    # or None: no longer
+    # -- the link
     cdef Outcome link_lost(self) except Outcome.FAIL
+    cdef Outcome link_resumed(self) except Outcome.FAIL
     cdef Outcome drain(self) except Outcome.FAIL

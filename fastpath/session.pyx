@@ -6,34 +6,26 @@ and owns the one timer. It never parses what a client sent and never walks a spo
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
-from libc.string cimport memmove, memset
+from libc.string cimport memset
 
-
-from fastpath.limits cimport FLUSH_IOV_MAX, QUEUE_MAX
+from fastpath.limits cimport QUEUE_MAX, SCRATCH_SIZE
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
+from fastpath.row cimport Row, RowFlag, forget_frames, pop_frames, push_frame, send_frames
 from fastpath.tally cimport Counter
-
-cdef extern from "<sys/socket.h>" nogil:
-    ssize_t send(int fd, const void* at, size_t size, int flags)
-    int MSG_NOSIGNAL
-    int MSG_DONTWAIT
-    struct iovec:
-        void* iov_base
-        size_t iov_len
-    struct msghdr:
-        iovec* msg_iov
-        size_t msg_iovlen
-    ssize_t sendmsg(int fd, const msghdr* message, int flags)
 
 cdef enum:
     SLOTS_AT_FIRST = 256       # doubled when they run out; 256 rows are 12 KiB
+
+cdef bytearray BUFFER = bytearray(SCRATCH_SIZE)
+SCRATCH = memoryview(BUFFER)
+scratch = <uint8_t*> PyByteArray_AS_STRING(BUFFER)
 
 
 cdef class Upstream:
@@ -44,13 +36,16 @@ cdef class Upstream:
     ) except -1:
         return False
 
-    cdef Outcome received(self, Session s, object body, bint more) except Outcome.FAIL:
+    cdef Outcome received(self, Session s, int kind, object body, bint more) except Outcome.FAIL:
         return Outcome.DONE
 
     cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL:
         return Outcome.DONE
 
-    cdef Outcome lost(self, Session s, int reason) except Outcome.FAIL:
+    cdef Outcome signalled(self, Session s, int what) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL:
         return Outcome.DONE
 
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
@@ -68,6 +63,8 @@ cdef class Limits:
         self.stall_timeout_ms = settings["stall_timeout_ms"]
         self.request_body_max_bytes = settings["request_body_max_bytes"]
         self.client_max = settings["client_max"]
+        self.ws_message_max_bytes = settings["ws_message_max_bytes"]
+        self.allow_compression = settings["allow_compression"]
         self.reasons = {
             int(code): (int(row[0]), row[1].encode(), row[2].encode(), int(row[3]))
             for code, row in settings["reasons"].items()
@@ -130,6 +127,14 @@ cdef class Roster:
         self._sessions[slot] = s
         self.live_count += 1
         self.tally.add(Counter.SESSIONS, 1)
+        return Outcome.DONE
+
+    cdef Outcome replace(self, Session old, Session new) except Outcome.FAIL:
+        # The same client, row and ref, another kind of session.
+        new.slot = old.slot
+        new.ref = old.ref
+        self._sessions[new.slot] = new
+        old.ref = 0
         return Outcome.DONE
 
     cdef Outcome leave(self, Session s) except Outcome.FAIL:
@@ -230,17 +235,25 @@ cdef class Roster:
         return self.touch(slot)
 
     cdef bint offer(self, uint32_t slot, PyObject* frame) except -1:
-        # False: the client is blocked and its queue is full; the frame is dropped for it alone.
+        # False: the client cannot take it now; the frame is dropped for it alone.
         cdef Row* row = &self.rows[slot]
         if row.fd < 0:
             return False
-        if row.count >= QUEUE_MAX and row.flags & RowFlag.BLOCKED:
-            self.tally.add(Counter.DROPPED_QUEUE, 1)
+        if row.flags & (RowFlag.BLOCKED | RowFlag.MIDWAY) and self._refuses(row):
             return False
         push_frame(row, frame)
         if not row.flags & (RowFlag.DIRTY | RowFlag.BLOCKED):
             self.touch(slot)
         return True
+
+    cdef bint _refuses(self, Row* row) noexcept:
+        if row.flags & RowFlag.MIDWAY:
+            self.tally.add(Counter.DROPPED_MIDWAY, 1)
+            return True
+        if row.count >= QUEUE_MAX:
+            self.tally.add(Counter.DROPPED_QUEUE, 1)
+            return True
+        return False
 
     cdef Outcome touch(self, uint32_t slot) except Outcome.FAIL:
         cdef uint32_t room
@@ -287,13 +300,7 @@ cdef class Roster:
         cdef Row* row = &self.rows[slot]
         cdef Py_ssize_t size, taken
         while row.count and not row.flags & RowFlag.BLOCKED:
-            if row.count == 1:
-                size = PyBytes_GET_SIZE(<object> row.first)
-                taken = send(
-                    row.fd, PyBytes_AS_STRING(<object> row.first), size, MSG_NOSIGNAL | MSG_DONTWAIT
-                )
-            else:
-                taken = send_many(row, &size)
+            taken = send_frames(row, &size)
             if taken < 0:
                 if errno == EINTR:
                     continue
@@ -351,6 +358,13 @@ cdef class Session:
     cdef Outcome end(self, int reason) except Outcome.FAIL:
         raise NotImplementedError
 
+    cdef Outcome let_go(self) except Outcome.FAIL:
+        cdef list freed = []
+        self._roster.table.release(self.slot, freed)
+        if freed:
+            self._roster.upstream.freed(freed)
+        return Outcome.DONE
+
     cdef Outcome drained(self) except Outcome.FAIL:
         return Outcome.DONE
 
@@ -369,10 +383,16 @@ cdef class Session:
     cdef Outcome ask_again(self) except Outcome.FAIL:
         return self.end(Reason.ORDER_REFUSED)
 
+    cdef Outcome obey(self, Message m) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
     cdef Outcome respond(self, tuple order, bint more) except Outcome.FAIL:
         return self.end(Reason.ORDER_REFUSED)
 
-    cdef Outcome send(self, bytes body, bint more) except Outcome.FAIL:
+    cdef Outcome send(self, int kind, bytes body, bint more) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome accept(self, list headers) except Outcome.FAIL:
         return self.end(Reason.ORDER_REFUSED)
 
     cdef Outcome hold(self, tuple order, object response, object keep_alive) except Outcome.FAIL:
@@ -381,91 +401,26 @@ cdef class Session:
     cdef Outcome grant(self, uint32_t count) except Outcome.FAIL:
         return self.end(Reason.ORDER_REFUSED)
 
-    cdef Outcome close(self, int reason) except Outcome.FAIL:
+    cdef Outcome close(self, int reason, int code, bytes text) except Outcome.FAIL:
         return self.end(reason)
+
+    cdef Outcome release(self) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome subscribe(self, bytes channel) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome unsubscribe(self, bytes channel) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome keep_alive(self, object keep_alive) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
 
     cdef Outcome link_lost(self) except Outcome.FAIL:
         return Outcome.DONE
 
+    cdef Outcome link_resumed(self) except Outcome.FAIL:
+        return Outcome.DONE
+
     cdef Outcome drain(self) except Outcome.FAIL:
         return self.end(Reason.DRAINING)
-
-
-# -- rows ---------------------------------------------------------------------------------------
-
-cdef Outcome push_frame(Row* row, PyObject* frame) except Outcome.FAIL:
-    cdef uint32_t room
-    cdef void* rest
-    if row.count == 0:
-        row.first = frame
-    else:
-        if row.count > row.room:
-            room = row.room * 2 if row.room else 4
-            rest = PyMem_RawRealloc(row.rest, room * sizeof(PyObject*))
-            if rest is NULL:
-                raise MemoryError()
-            row.rest = <PyObject**> rest
-            row.room = room
-        row.rest[row.count - 1] = frame
-    Py_INCREF(<object> frame)
-    row.count += 1
-    return Outcome.DONE
-
-
-cdef Py_ssize_t send_many(Row* row, Py_ssize_t* size) noexcept:
-    # As send(2), with up to FLUSH_IOV_MAX frames in one call; *size is what was offered.
-    cdef iovec parts[FLUSH_IOV_MAX]
-    cdef msghdr message
-    cdef uint32_t i
-    cdef PyObject* frame
-    memset(&message, 0, sizeof(msghdr))
-    message.msg_iov = parts
-    message.msg_iovlen = row.count if row.count < FLUSH_IOV_MAX else FLUSH_IOV_MAX
-    size[0] = 0
-    for i in range(<uint32_t> message.msg_iovlen):
-        frame = row.rest[i - 1] if i else row.first
-        parts[i].iov_base = PyBytes_AS_STRING(<object> frame)
-        parts[i].iov_len = PyBytes_GET_SIZE(<object> frame)
-        size[0] += parts[i].iov_len
-    return sendmsg(row.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
-
-
-cdef Py_ssize_t pop_frames(Row* row, Py_ssize_t taken) noexcept:
-    # Forget the frames that are covered by `taken` bytes; the rest of them is the offset into the
-    # frame that is now first.
-    cdef uint32_t done = 0
-    cdef PyObject* frame
-    while done < row.count:
-        frame = row.rest[done - 1] if done else row.first
-        if taken < PyBytes_GET_SIZE(<object> frame):
-            break
-        taken -= PyBytes_GET_SIZE(<object> frame)
-        Py_DECREF(<object> frame)
-        done += 1
-    if done == 0:
-        return taken
-    row.count -= done
-    if row.count == 0:
-        row.first = NULL
-        if row.rest is not NULL:               # an idle session keeps no empty queue
-            PyMem_RawFree(row.rest)
-            row.rest = NULL
-            row.room = 0
-        return taken
-    row.first = row.rest[done - 1]
-    memmove(row.rest, row.rest + done, (row.count - 1) * sizeof(PyObject*))
-    return taken
-
-
-cdef Outcome forget_frames(Row* row) noexcept:
-    cdef uint32_t i
-    if row.count:
-        Py_XDECREF(row.first)
-        for i in range(row.count - 1):
-            Py_XDECREF(row.rest[i])
-    PyMem_RawFree(row.rest)
-    row.first = NULL
-    row.rest = NULL
-    row.count = 0
-    row.room = 0
-    return Outcome.DONE

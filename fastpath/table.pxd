@@ -27,7 +27,7 @@ cdef class HoldTable:
         list _names            # channel number -> bytes, or None when free
         uint32_t* _first       # owned; [channel] its first spool
         uint32_t _channel_room
-        list _free_channels
+        uint32_t _free_channel # head of the free channels, threaded through _first
         # -- spools
         Spool* _spools         # owned
         uint32_t _spool_room
@@ -42,43 +42,59 @@ cdef class HoldTable:
         uint32_t* _head        # owned; [slot] its first subscription
         uint32_t _slot_room
         # -- guard
-        bint walking           # written by fan-out only; nothing may change while it is set
+        bint walking           # written by fan-out only; what changes the table refuses while set
         # -- totals
         readonly uint32_t channel_count
         readonly uint32_t subscription_count
 
     # -- changing (never while a spool is being walked). `freed` collects (channel, mode) pairs
-    #    whose last session has left.
+    #    whose last session has left. A hold that fails for lack of memory has changed nothing.
+    #    A channel that the session holds already is moved to its new spool; nobody is told what
+    #    that frees, so a session that changes its mode releases first.
     cdef Outcome hold(
         self, bytes channel, Variant v, uint32_t slot, bytes prev_id
     ) except Outcome.FAIL
     cdef Outcome release(self, uint32_t slot, list freed) except Outcome.FAIL
-    cdef Outcome release_channel(self, uint32_t slot, bytes channel, list freed) except Outcome.FAIL
+    cdef Outcome release_channel(
+        self, uint32_t slot, bytes channel, list freed
+    ) except Outcome.FAIL
+    # The members of a spool expect another id from now on; None: any. A spool that expects it
+    # already takes them in, or joins them: one of the two numbers is free afterwards.
     cdef Outcome advance(self, uint32_t spool, bytes prev_id) except Outcome.FAIL
-    # -- walking
-    cdef uint32_t first_spool(self, bytes channel) noexcept
+    # -- walking: from the first spool of a channel along `next`; valid until the table changes
+    cdef uint32_t first_spool(self, bytes channel) except? NOWHERE
     cdef Spool* spool(self, uint32_t number) noexcept nogil
     # -- asking
-    cdef int modes(self, bytes channel) noexcept  # the kinds of holds on a channel, as bits
+    cdef int modes(self, bytes channel) except -1  # the kinds of holds on a channel, as bits
     cdef list channels(self)                      # [(channel, modes)], for HELD
     cdef list lasts(self, uint32_t slot)          # [(channel, prev_id)] where ids are tracked
     cdef uint32_t held_count(self, uint32_t slot) noexcept nogil
-    # -- checking (debug build)
+    # -- checking (tests, after every step)
     cdef Outcome check(self) except Outcome.FAIL
-    # -- its own
+    # -- its own: room, which may be refused
     cdef Outcome _refuse_while_walking(self) except Outcome.FAIL
-    cdef uint32_t _number(self, bytes channel) noexcept
-    cdef uint32_t _channel(self, bytes channel) except? NOWHERE
-    cdef int _modes(self, uint32_t number) noexcept nogil
-    cdef uint32_t _find_spool(self, uint32_t number, Variant v, bytes prev_id) noexcept
-    cdef uint32_t _new_spool(self, uint32_t number, Variant v, bytes prev_id) except? NOWHERE
-    cdef Outcome _drop_spool(self, uint32_t spool) noexcept
-    cdef Outcome _set_prev_id(self, Spool* s, bytes prev_id) noexcept
+    cdef Outcome _reach_slot(self, uint32_t slot) except Outcome.FAIL
+    cdef Outcome _reach_row(self) except Outcome.FAIL
+    cdef Outcome _reach_spool(self) except Outcome.FAIL
     cdef Outcome _reach_member(self, uint32_t spool, uint32_t more) except Outcome.FAIL
-    cdef Outcome _merge(self, uint32_t spool, uint32_t twin, bytes prev_id) except Outcome.FAIL
+    # -- its own: channels
+    cdef uint32_t _number(self, bytes channel) except? NOWHERE
+    cdef uint32_t _new_channel(self, bytes channel) except? NOWHERE
+    cdef Outcome _forget_channel(self, uint32_t number) except Outcome.FAIL
+    cdef int _modes(self, uint32_t number) noexcept nogil
+    # -- its own: spools
+    cdef uint32_t _find_spool(self, uint32_t number, Variant v, bytes prev_id) except? NOWHERE
+    cdef uint32_t _new_spool(self, uint32_t number, Variant v, bytes prev_id) except? NOWHERE
+    cdef Outcome _drop_spool(self, uint32_t spool) except Outcome.FAIL
+    cdef Outcome _set_prev_id(self, uint32_t spool, bytes prev_id) except Outcome.FAIL
+    cdef Outcome _merge(self, uint32_t small, uint32_t large) except Outcome.FAIL
+    # -- its own: rows
     cdef uint32_t _row_of(self, uint32_t slot, uint32_t number) noexcept nogil
-    cdef uint32_t _new_row(self, uint32_t slot) except? NOWHERE
+    cdef uint32_t _new_row(self, uint32_t slot) noexcept nogil
     cdef Outcome _drop_row(self, uint32_t row, list freed) except Outcome.FAIL
     cdef Outcome _join_spool(self, uint32_t row, uint32_t spool, uint32_t slot) noexcept nogil
-    cdef Outcome _leave_spool(self, uint32_t row) noexcept
-    cdef Outcome _reach_slot(self, uint32_t slot) except Outcome.FAIL
+    cdef Outcome _leave_spool(self, uint32_t row) except Outcome.FAIL
+    # -- its own: checking
+    cdef uint32_t _check_sessions(self) except? NOWHERE
+    cdef uint32_t _check_spools(self) except? NOWHERE
+    cdef Outcome _check_free(self, uint32_t spools) except Outcome.FAIL

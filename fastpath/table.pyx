@@ -2,11 +2,12 @@
 
 A column per fact, because each operation reads one or two facts of many rows; a dense array per
 spool, because fan-out is a walk; removal by moving the last member into the gap, which is why every
-row remembers its place. It calls nobody.
+row remembers its place. Columns double and do not shrink; an empty spool is freed at once. It
+calls nobody.
 """
 
 cimport cython
-from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.string cimport memset
@@ -20,45 +21,53 @@ cdef enum:
 
 
 @cython.final
+@cython.no_gc
 cdef class HoldTable:
     """Channels, spools and subscriptions of one worker."""
 
     def __cinit__(self):
         self._ids = {}
         self._names = []
-        self._free_channels = []
+        self._free_channel = NOWHERE
         self._free_spool = NOWHERE
         self._free_row = NOWHERE
 
     def __dealloc__(self):
         cdef uint32_t i
         for i in range(self._spool_room):
-            PyMem_RawFree(self._spools[i].slots)
-            PyMem_RawFree(self._spools[i].rows)
+            PyMem_Free(self._spools[i].slots)
+            PyMem_Free(self._spools[i].rows)
             Py_XDECREF(self._spools[i].prev_id)
-        PyMem_RawFree(self._spools)
-        PyMem_RawFree(self._first)
-        PyMem_RawFree(self._spool)
-        PyMem_RawFree(self._place)
-        PyMem_RawFree(self._next)
-        PyMem_RawFree(self._head)
+        PyMem_Free(self._spools)
+        PyMem_Free(self._first)
+        PyMem_Free(self._spool)
+        PyMem_Free(self._place)
+        PyMem_Free(self._next)
+        PyMem_Free(self._head)
 
     # -- changing -----------------------------------------------------------------------------
 
     cdef Outcome hold(
         self, bytes channel, Variant v, uint32_t slot, bytes prev_id
     ) except Outcome.FAIL:
-        cdef uint32_t number, row, spool
+        # First all that can fail, which changes nothing that anybody sees; then all the rest.
+        cdef uint32_t number, row = NOWHERE, spool = NOWHERE
         self._refuse_while_walking()
         self._reach_slot(slot)
-        number = self._channel(channel)
-        row = self._row_of(slot, number)
-        spool = self._find_spool(number, v, prev_id)
+        self._reach_row()
+        number = self._number(channel)
+        if number != NOWHERE:
+            row = self._row_of(slot, number)
+            spool = self._find_spool(number, v, prev_id)
         if row != NOWHERE and self._spool[row] == spool:
             return Outcome.DONE
-        if spool == NOWHERE:
+        if spool != NOWHERE:
+            self._reach_member(spool, 1)
+        else:
+            self._reach_spool()
+            if number == NOWHERE:
+                number = self._new_channel(channel)
             spool = self._new_spool(number, v, prev_id)
-        self._reach_member(spool, 1)
         if row == NOWHERE:
             row = self._new_row(slot)
         else:
@@ -67,51 +76,51 @@ cdef class HoldTable:
         return Outcome.DONE
 
     cdef Outcome release(self, uint32_t slot, list freed) except Outcome.FAIL:
-        cdef uint32_t row, after
+        cdef uint32_t row
         self._refuse_while_walking()
         if slot >= self._slot_room:
             return Outcome.DONE
-        row = self._head[slot]
-        self._head[slot] = NOWHERE
-        while row != NOWHERE:
-            after = self._next[row]
+        while self._head[slot] != NOWHERE:
+            row = self._head[slot]
+            self._head[slot] = self._next[row]
             self._drop_row(row, freed)
-            row = after
         return Outcome.DONE
 
     cdef Outcome release_channel(
         self, uint32_t slot, bytes channel, list freed
     ) except Outcome.FAIL:
-        cdef uint32_t row, number
+        cdef uint32_t number, row
         cdef uint32_t* link
         self._refuse_while_walking()
         number = self._number(channel)
         if number == NOWHERE or slot >= self._slot_room:
             return Outcome.DONE
+        row = self._row_of(slot, number)
+        if row == NOWHERE:
+            return Outcome.DONE
         link = &self._head[slot]
-        while link[0] != NOWHERE:
-            row = link[0]
-            if self._spools[self._spool[row]].channel == number:
-                link[0] = self._next[row]
-                return self._drop_row(row, freed)
-            link = &self._next[row]
-        return Outcome.DONE
+        while link[0] != row:
+            link = &self._next[link[0]]
+        link[0] = self._next[row]
+        return self._drop_row(row, freed)
 
     cdef Outcome advance(self, uint32_t spool, bytes prev_id) except Outcome.FAIL:
         cdef Spool* s = &self._spools[spool]
         cdef uint32_t twin
         self._refuse_while_walking()
         twin = self._find_spool(s.channel, <Variant> s.variant, prev_id)
+        if twin == NOWHERE:
+            return self._set_prev_id(spool, prev_id)
         if twin == spool:
             return Outcome.DONE
-        if twin != NOWHERE:
-            return self._merge(spool, twin, prev_id)
-        self._set_prev_id(s, prev_id)
-        return Outcome.DONE
+        if s.count <= self._spools[twin].count:
+            return self._merge(spool, twin)
+        self._merge(twin, spool)
+        return self._set_prev_id(spool, prev_id)
 
     # -- walking ------------------------------------------------------------------------------
 
-    cdef uint32_t first_spool(self, bytes channel) noexcept:
+    cdef uint32_t first_spool(self, bytes channel) except? NOWHERE:
         cdef uint32_t number = self._number(channel)
         return NOWHERE if number == NOWHERE else self._first[number]
 
@@ -120,7 +129,7 @@ cdef class HoldTable:
 
     # -- asking -------------------------------------------------------------------------------
 
-    cdef int modes(self, bytes channel) noexcept:
+    cdef int modes(self, bytes channel) except -1:
         cdef uint32_t number = self._number(channel)
         return 0 if number == NOWHERE else self._modes(number)
 
@@ -151,39 +160,94 @@ cdef class HoldTable:
             row = self._next[row]
         return count
 
-    # -- its own ------------------------------------------------------------------------------
+    # -- its own: room ------------------------------------------------------------------------
+    # Each grows all its columns before it says so: when one is refused, those that have grown
+    # already are merely larger than they need be.
 
     cdef Outcome _refuse_while_walking(self) except Outcome.FAIL:
         if self.walking:
             raise RuntimeError("the hold table is being walked")
         return Outcome.DONE
 
-    cdef uint32_t _number(self, bytes channel) noexcept:
+    cdef Outcome _reach_slot(self, uint32_t slot) except Outcome.FAIL:
+        cdef uint32_t i, room = self._slot_room
+        if slot < room:
+            return Outcome.DONE
+        while room <= slot:
+            room = doubled(room)
+        self._head = <uint32_t*> grown(self._head, room * sizeof(uint32_t))
+        for i in range(self._slot_room, room):
+            self._head[i] = NOWHERE
+        self._slot_room = room
+        return Outcome.DONE
+
+    cdef Outcome _reach_row(self) except Outcome.FAIL:
+        cdef uint32_t row, room = doubled(self._row_room)
+        if self._free_row != NOWHERE:
+            return Outcome.DONE
+        self._spool = <uint32_t*> grown(self._spool, room * sizeof(uint32_t))
+        self._place = <uint32_t*> grown(self._place, room * sizeof(uint32_t))
+        self._next = <uint32_t*> grown(self._next, room * sizeof(uint32_t))
+        for row in range(self._row_room, room):
+            self._next[row] = self._free_row
+            self._free_row = row
+        self._row_room = room
+        return Outcome.DONE
+
+    cdef Outcome _reach_spool(self) except Outcome.FAIL:
+        # A free spool, and room in it for its first member.
+        cdef uint32_t spool, room = doubled(self._spool_room)
+        if self._free_spool == NOWHERE:
+            self._spools = <Spool*> grown(self._spools, room * sizeof(Spool))
+            memset(&self._spools[self._spool_room], 0, (room - self._spool_room) * sizeof(Spool))
+            for spool in range(self._spool_room, room):
+                self._spools[spool].next = self._free_spool
+                self._free_spool = spool
+            self._spool_room = room
+        return self._reach_member(self._free_spool, 1)
+
+    cdef Outcome _reach_member(self, uint32_t spool, uint32_t more) except Outcome.FAIL:
+        cdef Spool* s = &self._spools[spool]
+        cdef uint32_t room = s.room if s.room else SPOOL_AT_FIRST
+        while room < s.count + more:
+            room *= 2
+        if room == s.room:
+            return Outcome.DONE
+        s.slots = <uint32_t*> grown(s.slots, room * sizeof(uint32_t))
+        s.rows = <uint32_t*> grown(s.rows, room * sizeof(uint32_t))
+        s.room = room
+        return Outcome.DONE
+
+    # -- its own: channels --------------------------------------------------------------------
+
+    cdef uint32_t _number(self, bytes channel) except? NOWHERE:
         found = self._ids.get(channel)
         return NOWHERE if found is None else <uint32_t> found
 
-    cdef uint32_t _channel(self, bytes channel) except? NOWHERE:
-        # The number of a channel, new if nobody has held it.
-        cdef uint32_t number = self._number(channel)
-        cdef void* first
-        if number != NOWHERE:
-            return number
-        if self._free_channels:
-            number = self._free_channels.pop()
-            self._names[number] = channel
-        else:
-            number = <uint32_t> len(self._names)
-            if number == self._channel_room:
-                self._channel_room = doubled(self._channel_room)
-                first = PyMem_RawRealloc(self._first, self._channel_room * sizeof(uint32_t))
-                if first is NULL:
-                    raise MemoryError()
-                self._first = <uint32_t*> first
-            self._names.append(channel)
+    cdef uint32_t _new_channel(self, bytes channel) except? NOWHERE:
+        cdef uint32_t number, room = doubled(self._channel_room)
+        if self._free_channel == NOWHERE:
+            self._first = <uint32_t*> grown(self._first, room * sizeof(uint32_t))
+            self._names.extend([None] * (room - self._channel_room))
+            for number in range(self._channel_room, room):
+                self._first[number] = self._free_channel
+                self._free_channel = number
+            self._channel_room = room
+        number = self._free_channel
+        self._ids[channel] = number            # the last that can fail
+        self._names[number] = channel
+        self._free_channel = self._first[number]
         self._first[number] = NOWHERE
-        self._ids[channel] = number
         self.channel_count += 1
         return number
+
+    cdef Outcome _forget_channel(self, uint32_t number) except Outcome.FAIL:
+        del self._ids[self._names[number]]
+        self._names[number] = None
+        self._first[number] = self._free_channel
+        self._free_channel = number
+        self.channel_count -= 1
+        return Outcome.DONE
 
     cdef int _modes(self, uint32_t number) noexcept nogil:
         cdef uint32_t spool = self._first[number]
@@ -193,9 +257,10 @@ cdef class HoldTable:
             spool = self._spools[spool].next
         return modes
 
-    # -- spools
+    # -- its own: spools ----------------------------------------------------------------------
 
-    cdef uint32_t _find_spool(self, uint32_t number, Variant v, bytes prev_id) noexcept:
+    cdef uint32_t _find_spool(self, uint32_t number, Variant v, bytes prev_id) except? NOWHERE:
+        # A channel has few: but for a moment, all its sessions expect the same id.
         cdef uint32_t spool = self._first[number]
         cdef Spool* s
         while spool != NOWHERE:
@@ -206,88 +271,50 @@ cdef class HoldTable:
         return NOWHERE
 
     cdef uint32_t _new_spool(self, uint32_t number, Variant v, bytes prev_id) except? NOWHERE:
-        cdef uint32_t spool, room
-        cdef void* moved
-        cdef Spool* s
-        if self._free_spool == NOWHERE:
-            room = doubled(self._spool_room)
-            moved = PyMem_RawRealloc(self._spools, room * sizeof(Spool))
-            if moved is NULL:
-                raise MemoryError()
-            self._spools = <Spool*> moved
-            memset(&self._spools[self._spool_room], 0, (room - self._spool_room) * sizeof(Spool))
-            for spool in range(self._spool_room, room):
-                self._spools[spool].next = self._free_spool
-                self._free_spool = spool
-            self._spool_room = room
-        spool = self._free_spool
-        s = &self._spools[spool]
+        # The caller has reached one.
+        cdef uint32_t spool = self._free_spool
+        cdef Spool* s = &self._spools[spool]
         self._free_spool = s.next
-        memset(s, 0, sizeof(Spool))
         s.channel = number
         s.variant = <uint8_t> v
-        self._set_prev_id(s, prev_id)
         s.next = self._first[number]
         self._first[number] = spool
+        self._set_prev_id(spool, prev_id)
         return spool
 
-    cdef Outcome _drop_spool(self, uint32_t spool) noexcept:
+    cdef Outcome _drop_spool(self, uint32_t spool) except Outcome.FAIL:
         cdef Spool* s = &self._spools[spool]
         cdef uint32_t* link = &self._first[s.channel]
         while link[0] != spool:
             link = &self._spools[link[0]].next
         link[0] = s.next
-        PyMem_RawFree(s.slots)
-        PyMem_RawFree(s.rows)
+        PyMem_Free(s.slots)
+        PyMem_Free(s.rows)
         Py_XDECREF(s.prev_id)
         memset(s, 0, sizeof(Spool))
         s.next = self._free_spool
         self._free_spool = spool
         return Outcome.DONE
 
-    cdef Outcome _set_prev_id(self, Spool* s, bytes prev_id) noexcept:
-        cdef PyObject* old = s.prev_id
-        s.prev_id = NULL
-        if prev_id is not None:
-            Py_INCREF(prev_id)
-            s.prev_id = <PyObject*> prev_id
+    cdef Outcome _set_prev_id(self, uint32_t spool, bytes prev_id) except Outcome.FAIL:
+        cdef PyObject* old = self._spools[spool].prev_id
+        if prev_id is None:
+            self._spools[spool].prev_id = NULL
+        else:
+            Py_INCREF(prev_id)                 # until the spool is dropped, or advanced again
+            self._spools[spool].prev_id = <PyObject*> prev_id
         Py_XDECREF(old)
         return Outcome.DONE
 
-    cdef Outcome _reach_member(self, uint32_t spool, uint32_t more) except Outcome.FAIL:
-        # Room for so many more members, so that joining cannot fail half-way.
-        cdef Spool* s = &self._spools[spool]
-        cdef uint32_t room = s.room if s.room else SPOOL_AT_FIRST
-        cdef void* moved
-        while room < s.count + more:
-            room *= 2
-        if room == s.room:
-            return Outcome.DONE
-        moved = PyMem_RawRealloc(s.slots, room * sizeof(uint32_t))
-        if moved is NULL:
-            raise MemoryError()
-        s.slots = <uint32_t*> moved
-        moved = PyMem_RawRealloc(s.rows, room * sizeof(uint32_t))
-        if moved is NULL:
-            raise MemoryError()
-        s.rows = <uint32_t*> moved
-        s.room = room
-        return Outcome.DONE
-
-    cdef Outcome _merge(self, uint32_t spool, uint32_t twin, bytes prev_id) except Outcome.FAIL:
-        # Two spools have come to expect the same id: the smaller joins the larger.
-        cdef uint32_t i, small = spool, large = twin
-        cdef Spool* s
-        if self._spools[spool].count > self._spools[twin].count:
-            small, large = twin, spool
-        self._reach_member(large, self._spools[small].count)
-        self._set_prev_id(&self._spools[large], prev_id)
-        s = &self._spools[small]
+    cdef Outcome _merge(self, uint32_t small, uint32_t large) except Outcome.FAIL:
+        cdef Spool* s = &self._spools[small]
+        cdef uint32_t i
+        self._reach_member(large, s.count)
         for i in range(s.count):
             self._join_spool(s.rows[i], large, s.slots[i])
         return self._drop_spool(small)
 
-    # -- rows
+    # -- its own: rows ------------------------------------------------------------------------
 
     cdef uint32_t _row_of(self, uint32_t slot, uint32_t number) noexcept nogil:
         cdef uint32_t row = self._head[slot]
@@ -295,18 +322,9 @@ cdef class HoldTable:
             row = self._next[row]
         return row
 
-    cdef uint32_t _new_row(self, uint32_t slot) except? NOWHERE:
-        cdef uint32_t row, room
-        if self._free_row == NOWHERE:
-            room = doubled(self._row_room)
-            grow(&self._spool, room)
-            grow(&self._place, room)
-            grow(&self._next, room)
-            for row in range(self._row_room, room):
-                self._next[row] = self._free_row
-                self._free_row = row
-            self._row_room = room
-        row = self._free_row
+    cdef uint32_t _new_row(self, uint32_t slot) noexcept nogil:
+        # The caller has reached one.
+        cdef uint32_t row = self._free_row
         self._free_row = self._next[row]
         self._next[row] = self._head[slot]
         self._head[slot] = row
@@ -318,17 +336,17 @@ cdef class HoldTable:
         cdef Spool* s = &self._spools[self._spool[row]]
         cdef uint32_t number = s.channel
         cdef int mode = mode_of(<Variant> s.variant)
+        cdef bytes channel = self._names[number]
+        cdef int left
         self._leave_spool(row)
         self._next[row] = self._free_row
         self._free_row = row
         self.subscription_count -= 1
-        if not self._modes(number) & mode:
-            freed.append((self._names[number], mode))
-        if self._first[number] == NOWHERE:
-            del self._ids[self._names[number]]
-            self._names[number] = None
-            self._free_channels.append(number)
-            self.channel_count -= 1
+        left = self._modes(number)
+        if left == 0:
+            self._forget_channel(number)
+        if not left & mode:
+            freed.append((channel, mode))
         return Outcome.DONE
 
     cdef Outcome _join_spool(self, uint32_t row, uint32_t spool, uint32_t slot) noexcept nogil:
@@ -341,7 +359,7 @@ cdef class HoldTable:
         s.count += 1
         return Outcome.DONE
 
-    cdef Outcome _leave_spool(self, uint32_t row) noexcept:
+    cdef Outcome _leave_spool(self, uint32_t row) except Outcome.FAIL:
         # The last member moves into the gap; an empty spool is dropped.
         cdef uint32_t spool = self._spool[row]
         cdef Spool* s = &self._spools[spool]
@@ -354,42 +372,88 @@ cdef class HoldTable:
             return self._drop_spool(spool)
         return Outcome.DONE
 
-    cdef Outcome _reach_slot(self, uint32_t slot) except Outcome.FAIL:
-        cdef uint32_t room = self._slot_room
-        cdef uint32_t i
-        if slot < room:
-            return Outcome.DONE
-        while room <= slot:
-            room = doubled(room)
-        grow(&self._head, room)
-        for i in range(self._slot_room, room):
-            self._head[i] = NOWHERE
-        self._slot_room = room
-        return Outcome.DONE
-
     # -- checking -----------------------------------------------------------------------------
 
     cdef Outcome check(self) except Outcome.FAIL:
-        """Raise AssertionError unless every row is where it says and all counts agree."""
-        cdef uint32_t slot, row, rows = 0, members = 0, spool
+        # AssertionError unless every row is where it says, the counts agree, and nothing is both
+        # free and in use, or neither.
+        cdef uint32_t spool, members = 0
+        for spool in range(self._spool_room):
+            members += self._spools[spool].count
+        assert self._check_sessions() == members == self.subscription_count
+        assert len(self._ids) == self.channel_count
+        return self._check_free(self._check_spools())
+
+    cdef uint32_t _check_sessions(self) except? NOWHERE:
+        # How many rows the lists of the sessions have, each seen once and where it says.
+        cdef uint32_t slot, row, count = 0
         cdef Spool* s
+        cdef bytearray seen = bytearray(self._row_room)
+        cdef set channels
         for slot in range(self._slot_room):
+            channels = set()
             row = self._head[slot]
             while row != NOWHERE:
-                rows += 1
+                assert row < self._row_room and not seen[row]
+                seen[row] = 1
+                assert self._spool[row] < self._spool_room
                 s = &self._spools[self._spool[row]]
-                assert self._place[row] < s.count <= s.room
+                assert self._place[row] < s.count
                 assert s.slots[self._place[row]] == slot and s.rows[self._place[row]] == row
+                assert s.channel not in channels
+                channels.add(s.channel)
+                count += 1
                 row = self._next[row]
+        return count
+
+    cdef uint32_t _check_spools(self) except? NOWHERE:
+        # How many spools the channels have, each seen once, not empty, with a key of its own.
+        cdef uint32_t number, spool, count = 0
+        cdef Spool* s
+        cdef bytes channel
+        cdef bytearray seen = bytearray(self._spool_room)
+        cdef set keys
         for channel, number in self._ids.items():
             assert self._names[number] == channel and self._first[number] != NOWHERE
+            keys = set()
             spool = self._first[number]
             while spool != NOWHERE:
-                assert self._spools[spool].count and self._spools[spool].channel == number
-                members += self._spools[spool].count
-                spool = self._spools[spool].next
-        assert rows == members == self.subscription_count
-        assert len(self._ids) == self.channel_count
+                assert spool < self._spool_room and not seen[spool]
+                seen[spool] = 1
+                s = &self._spools[spool]
+                assert s.channel == number and 0 < s.count <= s.room
+                key = (s.variant, None if s.prev_id is NULL else <bytes> s.prev_id)
+                assert key not in keys
+                keys.add(key)
+                count += 1
+                spool = s.next
+        return count
+
+    cdef Outcome _check_free(self, uint32_t spools) except Outcome.FAIL:
+        # What is not in use is on its list of the free, once.
+        cdef uint32_t i
+        cdef set free = set()
+        i = self._free_row
+        while i != NOWHERE:
+            assert i < self._row_room and i not in free
+            free.add(i)
+            i = self._next[i]
+        assert len(free) + self.subscription_count == self._row_room
+        free.clear()
+        i = self._free_spool
+        while i != NOWHERE:
+            assert i < self._spool_room and i not in free and self._spools[i].count == 0
+            assert self._spools[i].prev_id is NULL
+            free.add(i)
+            i = self._spools[i].next
+        assert len(free) + spools == self._spool_room
+        free.clear()
+        i = self._free_channel
+        while i != NOWHERE:
+            assert i < self._channel_room and i not in free and self._names[i] is None
+            free.add(i)
+            i = self._first[i]
+        assert len(free) + self.channel_count == self._channel_room == len(self._names)
         return Outcome.DONE
 
 
@@ -397,15 +461,15 @@ cdef uint32_t doubled(uint32_t room) noexcept nogil:
     return room * 2 if room else COLUMN_AT_FIRST
 
 
-cdef Outcome grow(uint32_t** column, uint32_t room) except Outcome.FAIL:
-    cdef void* moved = PyMem_RawRealloc(column[0], room * sizeof(uint32_t))
+cdef void* grown(void* column, size_t size) except NULL:
+    # The column with room for so many bytes; as it was when there is no memory.
+    cdef void* moved = PyMem_Realloc(column, size)
     if moved is NULL:
         raise MemoryError()
-    column[0] = <uint32_t*> moved
-    return Outcome.DONE
+    return moved
 
 
-cdef bint same_id(PyObject* held, bytes prev_id) noexcept:
+cdef bint same_id(PyObject* held, bytes prev_id) except -1:
     if held is NULL or prev_id is None:
         return held is NULL and prev_id is None
-    return held == <PyObject*> prev_id or <bytes> held == prev_id
+    return <bytes> held == prev_id             # the same object first, then the bytes

@@ -8,17 +8,21 @@ cdef enum Counter:
     SESSIONS
     HOLDS_RESPONSE
     HOLDS_STREAM
+    HOLDS_WS               # open WebSockets
     # totals
     ACCEPTED
     REQUESTS
     MESSAGES
     DELIVERED_RESPONSE
     DELIVERED_STREAM
+    DELIVERED_WS
     KEEP_ALIVES
     DROPPED_QUEUE          # a blocked client's queue was full
+    DROPPED_MIDWAY         # an origin's message was only partly relayed
     DROPPED_GHOST          # an order for a session that is gone
     ASKED_AGAIN            # holds that asked their origin again
     ENDED_SLOW
+    ENDED_FAULTY           # WebSockets whose client broke the protocol
     REFUSED_REQUESTS       # malformed, too big, too slow
     BYTES_IN
     BYTES_OUT

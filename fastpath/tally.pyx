@@ -4,9 +4,10 @@ cimport cython
 
 # In the order of the enum Counter.
 NAMES = (
-    "sessions", "holds_response", "holds_stream",
-    "accepted", "requests", "messages", "delivered_response", "delivered_stream", "keep_alives",
-    "dropped_queue", "dropped_ghost", "asked_again", "ended_slow", "refused_requests",
+    "sessions", "holds_response", "holds_stream", "holds_ws",
+    "accepted", "requests", "messages", "delivered_response", "delivered_stream", "delivered_ws",
+    "keep_alives", "dropped_queue", "dropped_midway", "dropped_ghost", "asked_again", "ended_slow",
+    "ended_faulty", "refused_requests",
     "bytes_in", "bytes_out",
 )
 

@@ -5,7 +5,8 @@ cdef enum Variant:
     RESPONSE = 0         # a whole response, merged with what the hold was given
     STREAM_CHUNKED = 1   # HTTP/1.1 chunks
     STREAM_PLAIN = 2     # HTTP/1.0: the bare content, ended by close
-    VARIANTS = 3
+    WS = 3               # a WebSocket frame
+    WS_DEFLATED = 4      # the same, compressed if that makes it smaller
 
 # How the link names the kinds of a hold (LINK.md, `modes`).
 cdef enum Mode:
@@ -14,4 +15,6 @@ cdef enum Mode:
     MODE_WS = 4
 
 cdef inline int mode_of(Variant v) noexcept nogil:
-    return MODE_RESPONSE if v == Variant.RESPONSE else MODE_STREAM
+    if v == Variant.RESPONSE:
+        return MODE_RESPONSE
+    return MODE_STREAM if v <= Variant.STREAM_PLAIN else MODE_WS

@@ -5,11 +5,14 @@
 from libc.stdint cimport uint32_t, uint64_t
 from fastpath.outcome cimport Outcome
 
+cdef enum:
+    TICK_MS = 16           # how late a deadline may be seen: a keep-alive is exact to a blink
+
 cdef class Wheel:
     cdef:
         uint64_t* _deadline    # owned; [slot] milliseconds, or 0 when not armed
         uint32_t* _next        # owned; [slot] neighbours in the bucket
-        uint32_t* _prev        # owned
+        uint32_t* _prev        # owned; [slot]
         uint32_t _slot_room
         uint32_t* _bucket      # owned; [bucket] first slot
         uint64_t* _bits        # owned; one bit a bucket: not empty
@@ -17,15 +20,20 @@ cdef class Wheel:
         readonly uint32_t armed_count
 
     # -- changing
+    # What was armed before no longer counts. A deadline that has passed is due at the next sweep.
     cdef Outcome arm(self, uint32_t slot, uint64_t deadline_ms) except Outcome.FAIL
     cdef Outcome disarm(self, uint32_t slot) except Outcome.FAIL
-    # Slots whose deadline is at or before now_ms, each disarmed: never early, and late by at most
-    # TICK_MS.
+    # Adds the slots whose time has come to `slots`, and disarms them: none before its deadline,
+    # all within TICK_MS of it.
     cdef Outcome due(self, uint64_t now_ms, list slots) except Outcome.FAIL
     # -- asking
-    cdef uint64_t next_ms(self) noexcept nogil     # when to call due() next; 0: nothing is armed
+    # When to call due() next; 0 when nothing is armed. After the last sweep, and not after the
+    # first deadline can be due; it may be before that, for a deadline of a later revolution.
+    cdef uint64_t next_ms(self) noexcept nogil
     cdef bint armed(self, uint32_t slot) noexcept nogil
-    # -- checking (debug build)
+    # -- checking (tests, after every step)
     cdef Outcome check(self) except Outcome.FAIL
     # -- its own
     cdef Outcome _reach_slot(self, uint32_t slot) except Outcome.FAIL
+    cdef Outcome _link(self, uint32_t slot) noexcept nogil
+    cdef Outcome _unlink(self, uint32_t slot) noexcept nogil

@@ -27,6 +27,7 @@ from fastpath.session import Limits, Roster
 from fastpath.table import HoldTable
 from fastpath.tally import Tally
 from fastpath.wheel import Wheel
+from fastpath.ws_session import WsSession
 
 ACCEPT_BACKLOG = 4096
 RECONNECT_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # then the last, again and again
@@ -95,6 +96,7 @@ class Worker:
             limits = Limits(LIMITS_BEFORE_WELCOME)
             self._roster = Roster(self._loop, HoldTable(), Wheel(), tally, limits)
             self._roster.report = self._report
+            self._roster.make_websocket = WsSession
             self._link = Link(
                 self._roster,
                 Fanout(self._roster),
@@ -185,6 +187,8 @@ LIMITS_BEFORE_WELCOME = {
     "stall_timeout_ms": 0,
     "request_body_max_bytes": 0,
     "client_max": 0,
+    "ws_message_max_bytes": 0,
+    "allow_compression": False,
     "reasons": {},
 }
 

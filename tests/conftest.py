@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.client import Address, Client, Reply
 from support.fanway import Fanway, closed_port
@@ -21,6 +23,15 @@ from support.origin import Answer, Hub, Origin
 from support.spelling import answer, request
 
 SETTLE_HOST = "settle.test"
+
+# A busy machine is no finding, and what CI runs is the same each time.
+settings.register_profile(
+    "fanway",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("fanway")
 
 _numbers = itertools.count(1)
 

@@ -31,6 +31,8 @@ LIMITS = {
     "stall_timeout_ms": 60_000,
     "request_body_max_bytes": 0,
     "client_max": 10_000,
+    "ws_message_max_bytes": 0,
+    "allow_compression": False,
     "reasons": worker_table(head_bytes_max=HEAD_MAX_BYTES),
 }
 

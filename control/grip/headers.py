@@ -31,6 +31,8 @@ RESPONSE_HOP_HEADERS = frozenset(
 
 _FORWARDED_PROTOCOL = (b"x-forwarded-proto", b"x-forwarded-protocol")
 _FORWARDED_FOR = b"x-forwarded-for"
+_CDN_LOOP = b"cdn-loop"
+_MARK = b"eb9bf0f5-"  # before the name of a header: it is the original client's (GRIP.md 8.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,15 @@ class Forwarding:
 
     `protocol_names` are the headers that name the scheme of a TLS client; `accepts_protocol`
     says that the client's own ones are believed. `keep_max` is how many of the last addresses in
-    X-Forwarded-For are kept, None for all; `appends_peer` adds the client's.
+    X-Forwarded-For are kept, None for all; `appends_peer` adds the client's. `cdn_loop` is what is
+    added to CDN-Loop (8.5), if anything.
     """
 
     protocol_names: tuple[bytes, ...] = (b"X-Forwarded-Proto",)
     accepts_protocol: bool = False
     keep_max: int | None = None
     appends_peer: bool = False
+    cdn_loop: bytes = b""
 
 
 def to_origin(
@@ -56,13 +60,15 @@ def to_origin(
     tls_scheme: bytes,
     forwarding: Forwarding,
     own: Headers,
+    keeps_grip: bool = False,
 ) -> list[tuple[bytes, bytes]]:
     """The headers of a client's request as its origin gets them.
 
     `host` is the authority of the effective URI; `peer` the client's address; `tls_scheme` is
     https or wss, or empty for a client without TLS. `own` are Grip-Sig, Grip-Feature and
-    Grip-Last: the client's are never passed on.
+    Grip-Last: the client's are passed on only if `keeps_grip`, where ours do not replace them.
     """
+    own_names = {name.lower() for name, _ in own}
     dropped = REQUEST_HOP_HEADERS | named_by_connection(headers) | {b"host", _FORWARDED_FOR}
     if forwarding.protocol_names or forwarding.accepts_protocol:
         dropped |= set(_FORWARDED_PROTOCOL)
@@ -70,13 +76,42 @@ def to_origin(
     block += [
         (name, value)
         for name, value in headers
-        if not ((lower := name.lower()) in dropped or lower.startswith(b"grip-"))
+        if not (
+            (lower := name.lower()) in dropped
+            or (lower.startswith(b"grip-") and (not keeps_grip or lower in own_names))
+        )
     ]
+    if forwarding.cdn_loop:
+        tokens = split_all(headers, _CDN_LOOP)
+        block = [header for header in block if header[0].lower() != _CDN_LOOP]
+        block.append((b"CDN-Loop", b", ".join([*tokens, forwarding.cdn_loop])))
     if tls_scheme:
         block += [(name, tls_scheme) for name in forwarding.protocol_names]
     if addresses := _forwarded_for(headers, peer, forwarding):
         block.append((b"X-Forwarded-For", addresses))
     return [*block, *own]
+
+
+def marked(headers: Headers, need_mark: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    """A client's headers, and a marked copy of each (GRIP.md 8.6).
+
+    Those that are marked already stay as they are; those that `need_mark` (names in lower case)
+    are not the original client's unless marked.
+    """
+    there = {name.lower() for name, _ in headers}
+    copies = [
+        (_MARK + name, value)
+        for name, value in headers
+        if not (lower := name.lower()).startswith(_MARK)
+        and lower not in need_mark
+        and _MARK + lower not in there
+    ]
+    return [*headers, *copies]
+
+
+def unmarked(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """A client's headers without marked ones (GRIP.md 8.6)."""
+    return [header for header in headers if not header[0].lower().startswith(_MARK)]
 
 
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:

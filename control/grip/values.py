@@ -11,7 +11,10 @@ import re
 from http import HTTPStatus
 from typing import Any
 
+from control.grip.fields import to_bytes
+
 JsonObject = dict[str, Any]
+"""A JSON object, or a tnetstring's map in the same shape: text is str, content may be bytes."""
 
 CHANNEL_MAX_BYTES = 4096  # CHANNEL_NAME_MAX of fastpath/limits.pxd
 STRING_MAX_BYTES = 0xFFFF  # an id, a reason, a header name: their length is a u16 on the link
@@ -67,7 +70,7 @@ def required_text(owner: JsonObject, key: str, where: str) -> str:
 def channel_name(owner: JsonObject, key: str, where: str) -> str:
     """A channel's name, at most CHANNEL_MAX_BYTES long; may be empty."""
     name = required_text(owner, key, where)
-    if len(name.encode()) > CHANNEL_MAX_BYTES:
+    if len(to_bytes(name)) > CHANNEL_MAX_BYTES:
         raise BadValue(f"{where} contains '{key}' with invalid value")
     return name
 
@@ -77,7 +80,7 @@ def item_id(owner: JsonObject, key: str, where: str) -> str | None:
     if owner.get(key) is None:
         return None
     value = text(owner, key, where)
-    if value is not None and len(value.encode()) > STRING_MAX_BYTES:
+    if value is not None and len(to_bytes(value)) > STRING_MAX_BYTES:
         raise BadValue(f"{where} contains '{key}' with invalid value")
     return value
 
@@ -87,7 +90,7 @@ def reason_phrase(owner: JsonObject, where: str) -> bytes | None:
     value = text(owner, "reason", where)
     if value is None:
         return None
-    raw = value.encode()
+    raw = to_bytes(value)
     if _LINE_BREAKER.search(value) or len(raw) > STRING_MAX_BYTES:
         raise BadValue(f"{where} contains 'reason' with invalid value")
     return raw
@@ -155,10 +158,15 @@ def meta(owner: JsonObject, where: str) -> dict[str, str]:
 
 
 def content(owner: JsonObject, key: str, where: str) -> bytes | None:
-    """Bytes, from `key`-bin in base64, else from `key` as text; None if neither is there."""
+    """Bytes, from `key`-bin in base64, else from `key` as text; None if neither is there.
+
+    What is bytes already, because it came in a tnetstring, is taken as it is.
+    """
     binary = text(owner, f"{key}-bin", where)
     if binary is not None:
         return decode_base64(binary)
+    if isinstance(plain := owner.get(key), bytes):
+        return plain
     plain = text(owner, key, where)
     return None if plain is None else plain.encode()
 
@@ -201,4 +209,4 @@ def _header(name: object, value: object) -> tuple[bytes, bytes]:
         raise BadValue(f"headers contains invalid name '{name}'")
     if _LINE_BREAKER.search(value):
         raise BadValue(f"headers contains '{name}' with invalid value")
-    return name.encode(), value.strip().encode()
+    return name.encode(), to_bytes(value.strip())

@@ -54,13 +54,14 @@ def test_check_says_what_it_understood(cli: Cli) -> None:
 
 
 def test_check_reports_every_bad_line_of_the_routes_file(cli: Cli) -> None:
-    Path("routes").write_text("* a:1\nb.test c\nd.test,aco e:1\n")
+    Path("routes").write_text("* a:1\nb.test c\nd.test,session e:1\n")
     code, out, err = cli("check")
     assert code == 2
     assert "routes     2 from routes\n" in out
     assert err == (
         "fanway: routes:2: target 'c' has no port (line skipped)\n"
-        "fanway: routes:3: option 'aco' is not supported yet\n"
+        "fanway: routes:3: option 'session' has no effect: "
+        "sessions of old clients are not tracked\n"
     )
 
 
@@ -74,9 +75,24 @@ def test_check_reports_a_key_that_cannot_be_used(cli: Cli) -> None:
     )
 
 
-def test_what_is_not_supported_yet_is_a_warning(cli: Cli) -> None:
-    code, _, err = cli("check", "--route", "*,aco a:1")
-    assert (code, err) == (0, "fanway: --route:1: option 'aco' is not supported yet\n")
+def test_an_option_without_effect_is_a_warning(cli: Cli) -> None:
+    code, _, err = cli("check", "--route", "*,aggregate a:1")
+    why = "identical requests are not merged"
+    assert (code, err) == (0, f"fanway: --route:1: option 'aggregate' has no effect: {why}\n")
+
+
+def test_check_says_who_is_trusted_and_keeps_the_key(cli: Cli) -> None:
+    code, out, _ = cli("check", "--route", "* a:1", "--upstream-key", "hush")
+    assert code == 0
+    assert "trusted    clients whose Grip-Sig is by upstream_key\n" in out
+    assert "hush" not in out
+
+
+def test_check_reports_a_client_certificate_that_cannot_be_used(cli: Cli) -> None:
+    Path("routes").write_text("* a:1\n* b:2,ssl,client_cert=c.pem,client_key=k.pem\n")
+    code, _, err = cli("check")
+    why = "routes:2: client_cert: c.pem, k.pem: No such file or directory (line skipped)"
+    assert (code, err) == (2, f"fanway: {why}\n")
 
 
 @pytest.mark.parametrize(

@@ -80,10 +80,17 @@ class ScriptedOrigin:
         return script
 
 
+async def inside(target: Target, request: Request, body: FakeBody) -> Response:
+    return Response(target=target, status=200, reason=b"OK", headers=[], body=request.target)
+
+
 @pytest.fixture
 async def origins() -> AsyncIterator[Origins]:
     made = Origins(
-        connect_timeout_seconds=5, silence_timeout_seconds=5, called=lambda outcome, seconds: None
+        connect_timeout_seconds=5,
+        silence_timeout_seconds=5,
+        called=lambda outcome, seconds: None,
+        built_in=inside,
     )
     yield made
     await made.close()
@@ -287,7 +294,10 @@ async def test_an_answer_that_is_none_is_an_error(origins, answer):
 
 async def test_an_origin_that_is_silent_for_too_long_is_an_error():
     origins = Origins(
-        connect_timeout_seconds=5, silence_timeout_seconds=0.05, called=lambda *call: None
+        connect_timeout_seconds=5,
+        silence_timeout_seconds=0.05,
+        called=lambda *call: None,
+        built_in=inside,
     )
     left = asyncio.Event()
 
@@ -512,6 +522,7 @@ async def test_each_call_is_reported_with_its_outcome():
         connect_timeout_seconds=5,
         silence_timeout_seconds=5,
         called=lambda outcome, seconds: outcomes.append(outcome),
+        built_in=inside,
     )
     origin = ScriptedOrigin()
     origin.scripts = [origin.answers(OK), origin.answers(b"")]

@@ -1,7 +1,7 @@
 import pytest
 
 from control.address import TcpAddress, UnixAddress
-from control.routes import Route, Routes, Target, describe
+from control.routes import BuiltIn, Route, Routes, Target, describe
 from control.routes_line import Section, split_line
 
 
@@ -69,7 +69,6 @@ def test_192_comments_quoting_and_escapes(line: str, sections: list[Section]) ->
         ("*,=x a:1", "empty prop name"),
         ("*", "must specify condition and at least one target"),
         (",debug a:1", "condition has no domain or id"),
-        ("id=x a:1", "a route that is chosen by id only is not supported yet"),
         ("localhost:80 a:1", "'localhost:80' is neither a host without port nor *"),
         ("*,proto=tcp a:1", "proto: must be http or ws, not 'tcp'"),
         ("*,ssl=maybe a:1", "ssl: must be yes or no, not 'maybe'"),
@@ -83,8 +82,19 @@ def test_192_comments_quoting_and_escapes(line: str, sections: list[Section]) ->
         ("* localhost", "target 'localhost' has no port"),
         ("* localhost:0", "target port '0' is not a number from 1 to 65535"),
         ("* ::1:80", "target '::1:80': an IPv6 address is written [ADDR]:PORT"),
-        ("* test", "target 'test' is not supported yet"),
-        ("* zhttp/ipc://x", "target 'zhttp/ipc://x' is not supported yet"),
+        ("*,jsonp_mode=x a:1", "jsonp_mode: must be extended or basic, not 'x'"),
+        ("*,jsonp_defmethod=a/b a:1", "jsonp_defmethod: 'a/b' is not a method"),
+        ("*,log_level=x a:1", "log_level: must be a number, from 0 (error) up, not 'x'"),
+        ("* a:1,client_cert=c.pem", "client_cert and client_key belong together"),
+        ("* unix:/s,untrusted", "untrusted: a Unix socket is on this machine"),
+        (
+            "* zhttp/ipc://x",
+            "target 'zhttp/ipc://x': origins on ZeroMQ are not supported, only on HTTP",
+        ),
+        (
+            "* zhttpreq/tcp://x:1",
+            "target 'zhttpreq/tcp://x:1': origins on ZeroMQ are not supported, only on HTTP",
+        ),
     ],
 )
 def test_192_a_malformed_line_is_reported_and_the_others_load(line: str, why: str) -> None:
@@ -97,8 +107,11 @@ def test_192_a_malformed_line_is_reported_and_the_others_load(line: str, why: st
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("*,aco a:1", "option 'aco' is not supported yet"),
-        ("* a:1,untrusted", "option 'untrusted' is not supported yet"),
+        ("*,aggregate a:1", "option 'aggregate' has no effect: identical requests are not merged"),
+        (
+            "* a:1,ipc_file_mode=700",
+            "option 'ipc_file_mode' has no effect: it belongs to zhttp targets",
+        ),
         ("*,colour=red a:1", "unknown option 'colour' is ignored"),
     ],
 )
@@ -140,6 +153,21 @@ def test_every_option_of_a_condition_is_read() -> None:
     )
 
 
+def test_every_option_of_cross_origin_requests_is_read() -> None:
+    route = only(
+        "*,aco,jsonp_mode=basic,jsonp_cb=cb,jsonp_body=b,jsonp_defcb=f,jsonp_defmethod=PUT,"
+        "orig_headers,log_level=1 a:1"
+    )
+    assert (route.aco, route.orig_headers, route.log_level) == (True, True, "warning")
+    assert (route.jsonp_mode, route.jsonp_cb, route.jsonp_body) == ("basic", "cb", "b")
+    assert (route.jsonp_defcb, route.jsonp_defmethod) == ("f", b"PUT")
+
+
+@pytest.mark.parametrize(("number", "level"), [("0", "error"), ("2", "info"), ("9", "debug")])
+def test_log_levels_are_counted_from_errors_up(number: str, level: str) -> None:
+    assert only(f"*,log_level={number} a:1").log_level == level
+
+
 def test_202_ipv6_literal_targets_and_all_target_options() -> None:
     route = only("* [::1]:80,ssl,insecure,host=a.test:81,over_http unix:/run/app.sock localhost:1")
     assert route.targets == (
@@ -162,6 +190,25 @@ def test_a_key_file_is_relative_to_the_routes_file() -> None:
     assert route.sig_key == "file:/etc/fanway/k.pem"
     (route,), _ = Routes.parse("*,sig_key=file:/k.pem a:1", "/etc/fanway/routes")
     assert route.sig_key == "file:/k.pem"
+
+
+def test_a_client_certificate_is_relative_to_the_routes_file_and_checked() -> None:
+    seen: list[Target] = []
+    line = "* a:1,ssl,client_cert=c.pem,client_key=/k.pem"
+    routes, errors = Routes.parse(line, "/etc/fanway/routes", seen.append)
+    assert [(t.client_cert, t.client_key) for t in seen] == [("/etc/fanway/c.pem", "/k.pem")]
+    assert (len(routes), errors) == (1, [])
+
+    def refuse(target: Target) -> None:
+        raise ValueError("no use")
+
+    routes, (error,) = Routes.parse(line, "routes", refuse)
+    assert (len(routes), str(error)) == (0, "routes:1: no use")
+
+
+def test_201_the_test_target_carries_websockets_over_http() -> None:
+    (target,) = only("* test").targets
+    assert (target.address, target.over_http) == (BuiltIn.TEST, True)
 
 
 def test_a_route_without_id_gets_one_from_what_it_selects_by() -> None:
@@ -204,6 +251,34 @@ def test_ssl_no_is_for_plain_clients_only() -> None:
     assert chosen(routes, "h", tls=True) == ""
 
 
+def test_199_an_id_decides_alone_but_the_path_must_fit() -> None:
+    routes = read("*,id=any a:1", "id=only,path_beg=/x b:1", "h,id=hosted c:1")
+    assert routes.match("h", "/xy", False, False, "only") is routes.by_id["only"][0]
+    assert routes.match("h", "/y", False, False, "only") is None
+    assert routes.match("h", "/", False, False, "unknown") is None
+    assert chosen(routes, "elsewhere") == "any"
+    found = routes.match("elsewhere", "/", False, False, "hosted")
+    assert found is not None
+    assert found.id == "hosted"
+
+
+def test_199_an_id_that_rules_share_decides_nothing() -> None:
+    routes = read("*,id=same a:1", "h,id=same b:1", "g,id=other c:1")
+    found = routes.match("g", "/", False, False, "same")
+    assert found is not None
+    assert found.id == "other"
+
+
+def test_199_a_made_up_id_chooses_nothing() -> None:
+    routes = read("* a:1")
+    assert routes.match("h", "/", False, False, "*") is None
+
+
+def test_193_rules_without_host_are_duplicates_if_their_ids_are() -> None:
+    read("id=a x:1", "id=b x:1")
+    assert complaints("id=a x:1", "id=a y:1") == ["routes:2: skipping duplicate condition"]
+
+
 def test_path_beg_is_a_prefix_of_the_raw_path() -> None:
     routes = read("*,id=enc,path_beg=/a%20b a:1", '*,id=utf,path_beg="/é" a:1')
     assert chosen(routes, "h", "/a%20bc") == "enc"
@@ -236,11 +311,13 @@ def test_routes_are_told_in_words() -> None:
     lines = [
         "* a:1 b:2",
         "x.test,path_beg=/y,proto=ws,ssl=yes [::1]:443,ssl,insecure,host=z unix:/s",
+        "id=me test c:3,untrusted,sub=a,sub=b",
     ]
     assert [describe(route) for route in read(*lines)] == [
         "any host -> http://a:1, then http://b:2",
         "x.test, paths that begin with /y, WebSocket clients only, TLS only"
         " -> https://[::1]:443 (as z, certificate not verified), then http://unix:/s:",
+        "by id me -> built-in test, then http://c:3 (not on private networks, subscribed to a, b)",
     ]
 
 

@@ -87,4 +87,4 @@ def test_everything_is_shown(stats: Stats):
 
 
 def test_gauges_are_what_goes_down_again():
-    assert set(GAUGES) == {"sessions", "holds_response", "holds_stream"}
+    assert set(GAUGES) == {"sessions", "holds_response", "holds_stream", "holds_ws"}

@@ -13,18 +13,19 @@ from support.sources import PLANES, ROOT, imports, module_of, modules, shown, so
 
 FLOORS = {
     0: "limits outcome variants reasons",
-    1: "view http_wire ws_wire link_wire patch",
+    1: "view http_wire ws_wire ws_deflate ws_handshake link_wire patch",
     2: "table frame wheel tally http_reader",
-    3: "session http_answer http_session ws_session",
+    3: "row session http_answer http_session ws_session",
     4: "fanout link handoff",
     5: "worker __main__",
 }
 SIDEWAYS = {  # the only imports that stay on a floor
     "ws_wire": {"view"},
     "link_wire": {"view"},
-    "http_answer": {"session"},
-    "http_session": {"session", "http_answer"},
-    "ws_session": {"session"},
+    "session": {"row"},
+    "http_answer": {"row", "session"},
+    "http_session": {"row", "session", "http_answer"},
+    "ws_session": {"row", "session"},
     "link": {"fanout"},
     "handoff": {"fanout", "link"},
     "__main__": {"worker"},

@@ -22,8 +22,9 @@ NO_HEADERS: list[tuple[bytes, bytes]] = []
 
 # fmt: off
 OPS = {
-    0x41: "WELCOME", 0x42: "RESPOND", 0x43: "SEND", 0x44: "FINISH", 0x46: "HOLD", 0x49: "PUBLISH",
-    0x4A: "CLOSE", 0x4B: "GRANT",
+    0x41: "WELCOME", 0x42: "RESPOND", 0x43: "SEND", 0x44: "FINISH", 0x45: "ACCEPT", 0x46: "HOLD",
+    0x47: "SUBSCRIBE", 0x48: "UNSUBSCRIBE", 0x49: "PUBLISH", 0x4A: "CLOSE", 0x4B: "GRANT",
+    0x4C: "RELEASE", 0x4F: "KEEP_ALIVE",
 }
 # fmt: on
 
@@ -110,6 +111,13 @@ def read_order(op: int, flags: int, ref: int, payload: bytes) -> Order:
         fields = {"reason": f.number(2), "code": f.number(2), "text": f.str16()}
     elif name == "GRANT":
         fields = {"count_bytes": f.number(4)}
+    elif name == "ACCEPT":
+        fields = {"headers": f.headers()}
+    elif name in ("SUBSCRIBE", "UNSUBSCRIBE"):
+        fields = {"channel": f.str16()}
+    elif name == "KEEP_ALIVE":
+        fields = {"mode": f.number(1), "interval_ms": f.number(4), "kind": f.number(1)}
+        fields["content"] = f.str32()
     assert not f.left, f"{len(f.left)} bytes left over in {name}"
     return Order(name, ref, flags == 1, fields)
 
@@ -175,16 +183,17 @@ class FakeWorker:
         again: bool = False,
         lasts: list[tuple[bytes, bytes]] = NO_HEADERS,
         tls: bool = False,
+        ws: bool = False,
     ) -> None:
         payload = struct.pack(">Bq", again, len(body) if length is None else length)
         payload += struct.pack(">H", len(lasts))
         payload += b"".join(str16(channel) + str16(last) for channel, last in lasts)
-        payload += str32(body) + bytes((0, 1, tls)) + str16(b"192.0.2.7") + str16(method)
+        payload += str32(body) + bytes((ws, 1, tls)) + str16(b"192.0.2.7") + str16(method)
         payload += str32(target) + header_block(headers or [(b"Host", b"a.test")])
         self.report(0x02, ref, payload, more=more)
 
-    def received(self, ref: int, content: bytes, *, more: bool) -> None:
-        self.report(0x03, ref, b"\0" + content, more=more)
+    def received(self, ref: int, content: bytes, *, more: bool, kind: int = 0) -> None:
+        self.report(0x03, ref, bytes((kind,)) + content, more=more)
 
     def granted(self, ref: int, count_bytes: int) -> None:
         self.report(0x04, ref, struct.pack(">I", count_bytes))
@@ -198,6 +207,9 @@ class FakeWorker:
 
     def closed(self, ref: int, reason: int = 1) -> None:
         self.report(0x08, ref, struct.pack(">HHQQ", reason, 0, 0, 0))
+
+    def signalled(self, ref: int, what: int) -> None:
+        self.report(0x07, ref, bytes((what,)))
 
     def tally(self, counts: dict[str, int]) -> None:
         self.report(0x0A, 0, json.dumps(counts).encode())

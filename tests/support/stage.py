@@ -35,6 +35,8 @@ LIMITS = {
     "stall_timeout_ms": 30_000,
     "request_body_max_bytes": 0,
     "client_max": 1000,
+    "ws_message_max_bytes": 0,
+    "allow_compression": False,
     "reasons": worker_table(head_bytes_max=8192),
 }
 

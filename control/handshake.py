@@ -1,0 +1,148 @@
+"""A WebSocket's handshake: a client's request, until an origin accepts or refuses it.
+
+Tries the targets of a route in their order, over HTTP or passed through as each says (GRIP.md 4.3,
+5.1). An answer that is no acceptance is passed on as the ordinary answer that it is. Ends where
+the conversation begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from control.errors import OriginError
+from control.exchange import Exchange, House
+from control.grip.extension import EXTENSION, HEADER, message_prefix
+from control.grip.headers import to_client
+from control.grip.wsevents import Event, EventType
+from control.link import codec
+from control.link.packets import Opened
+from control.link.server import Link
+from control.origin import Request, Response
+from control.rewrite import Matched
+from control.routes import Target
+from control.websockets import WebSockets
+from control.wsgrip import Conversation
+from control.wsover import (
+    BadAnswer,
+    OverHttp,
+    Whole,
+    accepted_headers,
+    is_events,
+    pack_handshake,
+    read_events,
+)
+from control.wspass import Passthrough, accept_fault, new_key
+
+OPEN = Event(EventType.OPEN)
+NO_BODY = Whole(b"")
+# Of a handshake, these are said anew on each side (RFC 6455 4).
+OF_EACH_SIDE = frozenset(
+    {
+        b"upgrade",
+        b"content-length",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"sec-websocket-accept",
+        HEADER.lower(),
+    }
+)
+
+
+class Handshake(Exchange):
+    """One handshake."""
+
+    def __init__(self, house: House, websockets: WebSockets, link: Link, opened: Opened) -> None:
+        super().__init__(house, link, opened)
+        self._websockets = websockets
+
+    async def _converse(self, slots: asyncio.Semaphore | None) -> None:
+        """Try one target after another until one can be connected to."""
+        matched = self._house.rewriter.match(self._opened)
+        self._is_debug |= matched.route.debug
+        tried: list[str] = []
+        for target in matched.route.targets:
+            try:
+                if target.over_http:
+                    await self._open_over_http(matched, target)
+                else:
+                    await self._open_passthrough(matched, target)
+                return
+            except OriginError as error:
+                if not error.tried:
+                    raise
+                tried += error.tried
+        raise OriginError(f"cannot connect: {', '.join(tried)}", tried=tried)
+
+    async def _open_over_http(self, matched: Matched, target: Target) -> None:
+        """Ask a target by OPEN, again and again if it has a keep-alive interval and no answer."""
+        rewriter = self._house.rewriter
+        way = self._websockets.way(rewriter, matched.route, target)
+        request = rewriter.requests_with(matched, self._opened, [])(target)
+        conversation = OverHttp(way, self._link, self._ref, pack_handshake(request))
+        while True:
+            response = await conversation.call([OPEN])
+            try:
+                if not is_events(response):
+                    await self._pass_on(response)
+                    return
+                events = await read_events(response)
+            finally:
+                response.close()
+            conversation.take_headers(response.headers)
+            if events and events[0] == OPEN:
+                break
+            if events or not conversation.keep_alive_seconds:
+                raise BadAnswer(f"{target}: no OPEN")
+            await asyncio.sleep(conversation.keep_alive_seconds)
+        prefix = self._accept(conversation, matched, response)
+        conversation.open(prefix, events[1:])
+
+    async def _open_passthrough(self, matched: Matched, target: Target) -> None:
+        """Ask a target to upgrade."""
+        rewriter = self._house.rewriter
+        way = self._websockets.way(rewriter, matched.route, target)
+        key = new_key()
+        own = [
+            (b"Upgrade", b"websocket"),
+            (b"Connection", b"Upgrade"),
+            (b"Sec-WebSocket-Version", b"13"),
+            (b"Sec-WebSocket-Key", key),
+            *rewriter.own_headers(matched.route),
+        ]
+        if not matched.route.no_grip:
+            own.append((HEADER, EXTENSION))
+        request = rewriter.requests_with(matched, self._opened, [])(target)
+        request = replace(request, headers=[*_of_both_sides(request.headers), *own], upgrades=True)
+        response = await self._house.origins.call([target], _always(request), NO_BODY)
+        try:
+            if response.status != 101:
+                await self._pass_on(response)
+                return
+            fault = accept_fault(response, key)
+            if fault is not None:
+                raise OriginError(f"{target}: {fault}")
+            conversation = Passthrough(way, self._link, self._ref)
+            prefix = self._accept(conversation, matched, response)
+            conversation.open(prefix, response)
+        finally:
+            response.close()
+
+    def _accept(
+        self, conversation: Conversation, matched: Matched, response: Response
+    ) -> bytes | None:
+        """Accept the client. Gives the prefix of messages, None if the origin speaks no GRIP."""
+        headers = _of_both_sides(to_client(accepted_headers(response.headers)))
+        self._has_begun = True
+        self._websockets.add(conversation)
+        self._link.order(codec.accept(self._ref, headers))
+        return None if matched.route.no_grip else message_prefix(response.headers)
+
+
+def _of_both_sides(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [header for header in headers if header[0].lower() not in OF_EACH_SIDE]
+
+
+def _always(request: Request) -> Callable[[Target], Request]:
+    return lambda _target: request

@@ -1,0 +1,44 @@
+"""A page in a browser: one WebSocket and one EventSource, and a publish that reaches both."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.programs import CLIENTS, found
+
+START_SECONDS = 60.0  # a browser's first start on a slow machine
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture
+def page(room: Any, tmp_path: Path) -> Iterator[None]:
+    """The page, open in Chromium."""
+    chromium = found("chromium", "chromium-browser", "google-chrome")
+    room.chat.page = (CLIENTS / "page.html").read_text()
+    argv = [chromium, *FLAGS, f"--user-data-dir={tmp_path}", room.url("", "http")]
+    browser = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield
+    browser.terminate()
+    browser.wait(10)
+
+
+def _heard(room: Any, count: int, seconds: float = 10.0) -> list[list[Any]]:
+    """What the page tells next; its two clients take their turns in any order."""
+    return sorted(json.loads(room.chat.told.get(timeout=seconds)) for _ in range(count))
+
+
+def test_a_page_receives_a_publish_on_both(room: Any, page: None) -> None:
+    assert _heard(room, 2, START_SECONDS) == [["EventSource", "open"], ["WebSocket", "welcome"]]
+    room.publish("to all")
+    assert _heard(room, 2) == [["EventSource", "to all"], ["WebSocket", "to all"]]
+    room.fanway.publish("room", {"ws-message": {"action": "close", "code": 1000, "reason": "over"}})
+    assert _heard(room, 1) == [["WebSocket closed", 1000, "over"]]
