@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -43,10 +44,15 @@ from control.origin import Origins
 from control.publish import Publisher
 from control.rewrite import Rewriter
 from control.routes_load import load_routes
+from control.sockjs_sessions import Sessions
 from control.stats import Stats
+from control.watched_interest import WatchedInterest
 from control.websockets import WebSockets
 
 ROUTES_CHECK_SECONDS = 1.0  # how soon a change of the routes file is seen
+if TYPE_CHECKING:
+    from control.zeromq.doors import Doors
+
 LINGER_CHECK_SECONDS = 1.0  # how exact subscription_linger is
 
 
@@ -90,8 +96,11 @@ async def started(
         stack.push_async_callback(control.origins.close)
         stack.callback(control.publisher.stop)
         stack.push_async_callback(control.links.stop)
+        stack.callback(control.close_doors)
+        control.open_doors()
         await control.links.start(link_path)
         stack.callback(control.websockets.stop)
+        stack.callback(control.stop_sockjs)
         stack.push_async_callback(control.ingest.stop)
         await control.ingest.start(sockets)
         for watch in (control.end_lingering(), control.watch_routes()):
@@ -107,7 +116,8 @@ class Control:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         rewriter = self._load_routes()
-        self._interest = Interest(settings.subscription_linger)
+        self._doors: Doors | None = None
+        self._interest = self._make_interest()
         self._sequencer = Sequencer(
             wait_seconds=settings.message_wait / 1000, id_ttl_seconds=settings.id_cache_ttl
         )
@@ -152,9 +162,52 @@ class Control:
             channels_max=settings.connection_subscription_max,
             is_debug=settings.debug,
             is_cross_origin=settings.auto_cross_origin,
+            sockjs=Sessions(settings.client_addresses[0], settings.sockjs_url),
         )
         self._exchanges = Exchanges(self._house)
         self.websockets = WebSockets(self._house)
+
+    # -- ZeroMQ
+
+    def _make_interest(self) -> Interest:
+        seconds = self._settings.subscription_linger
+        if not self._settings.push_in_sub_specs:
+            return Interest(seconds)
+
+        def gained(channel: str) -> None:
+            if self._doors is not None:
+                self._doors.gained(channel)
+
+        def forgotten(channel: str) -> None:
+            if self._doors is not None:
+                self._doors.forgotten(channel)
+
+        return WatchedInterest(seconds, gained=gained, forgotten=forgotten)
+
+    def open_doors(self) -> None:
+        """Open what speaks ZeroMQ, if anything is asked for. OSError if that cannot be."""
+        if not self._settings.zeromq_names:
+            return
+        # Only here is it imported: it is an extra, and costs memory.
+        from control.zeromq.doors import Doors  # noqa: PLC0415
+
+        self._doors = Doors(
+            self._settings,
+            publisher=self.publisher,
+            websockets=self.websockets,
+            links=self.links,
+            is_alive=lambda _connection_id: False,
+        )
+
+    def close_doors(self) -> None:
+        """Close what speaks ZeroMQ."""
+        if self._doors is not None:
+            self._doors.close()
+            self._doors = None
+
+    def stop_sockjs(self) -> None:
+        """End the sessions of SockJS."""
+        self._house.sockjs.stop()
 
     # -- routes
 

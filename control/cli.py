@@ -1,4 +1,4 @@
-"""`fanway`: run, check, publish, demo. Nothing but arguments: what they ask for is done elsewhere."""
+"""`fanway` and its commands. Nothing but arguments: what they ask for is done elsewhere."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from control import check_command, demo, log, publish_command, supervisor
+from control import check_command, convert_command, demo, log, publish_command, supervisor, zeromq
 from control.config import Settings, SettingsError, about, words
-from control.config_sources import did_you_mean, load
+from control.config_sources import did_you_mean, load, pushpin_conf_of
 from control.config_text import example, explained, flag, groups
 from control.listeners import ListenError
 from control.routes_load import load_routes
@@ -33,6 +33,17 @@ CHECK_EXAMPLES = """\
 examples:
   fanway check --example > fanway.toml
   fanway check --config fanway.toml
+"""
+CONVERT_EXAMPLES = """\
+examples:
+  fanway convert /etc/pushpin/pushpin.conf > fanway.toml
+"""
+EXPLAIN_EXAMPLES = """\
+examples:
+  fanway explain http://localhost/events --route "* localhost:8000"
+  fanway explain https://api.example.com/poll -H "Cookie: a=b" --config fanway.toml
+
+exit code 1 means that the client would be refused.
 """
 PUBLISH_EXAMPLES = """\
 examples:
@@ -102,16 +113,31 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     )
     check.add_argument("--example", action="store_true", help="print a settings file, explained")
     _add_settings(check)
+    explain = command(
+        "explain", _explain, "ask an origin as the proxy would, and explain", EXPLAIN_EXAMPLES
+    )
+    _add_settings(explain)
+    explain.usage = f"{explain.prog} URL [-H 'K: V'] [--config FILE] [SETTING ...]"
+    _add_explain(explain)
+    convert = command(
+        "convert", _convert, "print a settings file made from Pushpin's", CONVERT_EXAMPLES
+    )
+    convert_command.add_arguments(convert)
+    _add_instance(convert)
     publish = command("publish", publish_command.run, "publish one item", PUBLISH_EXAMPLES)
     publish_command.add_arguments(publish)
-    demo.add_arguments(command("demo", demo.run, "start Fanway with an example origin and a page", ""))
+    demo.add_arguments(
+        command("demo", demo.run, "start Fanway with an example origin and a page", "")
+    )
     return parser, commands
 
 
 def _add_settings(parser: Parser) -> None:
     """One flag a setting, from the model; values stay text, and the model reads them."""
     parser.usage = f"{parser.prog} [--config FILE] [SETTING ...]"
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    about_file = "settings file: TOML, or a pushpin.conf"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=about_file)
+    _add_instance(parser)
     for group, names in groups():
         section = parser.add_argument_group(group)
         for name in names:
@@ -132,6 +158,13 @@ def _add_settings(parser: Parser) -> None:
             )
 
 
+def _add_instance(parser: Parser) -> None:
+    what = "as with Pushpin: all ports of a pushpin.conf are moved by 10 * N"
+    parser.add_argument(
+        "--id", dest="instance", type=int, choices=range(1000), default=0, metavar="N", help=what
+    )
+
+
 def _metavar(name: str) -> str:
     if metavar := about(name, "metavar"):
         return metavar.partition(", ")[0]
@@ -147,11 +180,16 @@ def _shown(value: Any) -> str:
 
 def _settings(args: argparse.Namespace) -> Settings:
     flags = {name: text for name, text in vars(args).items() if name in Settings.model_fields}
-    return load(flags, os.environ, args.config)
+    return load(flags, os.environ, args.config, instance=args.instance)
 
 
 def _run(args: argparse.Namespace) -> int:
     settings = _settings(args)
+    if why := zeromq.why_not(settings.zeromq_names):
+        raise SettingsError([why])
+    conf = pushpin_conf_of(args.config, args.instance) if args.config else None
+    for meaning in conf.missed if conf else ():
+        print(f"fanway: {meaning}", file=sys.stderr)
     load_routes(settings)  # fails here, in one line, rather than in control
     log.configure(settings.log_level, settings.log_format, role="supervisor")
     try:
@@ -165,7 +203,27 @@ def _check(args: argparse.Namespace) -> int:
     if args.example:
         print(example(), end="")
         return 0
-    return check_command.run(_settings(args))
+    conf = pushpin_conf_of(args.config, args.instance) if args.config else None
+    return check_command.run(_settings(args), conf)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    return convert_command.run(args.file, args.instance)
+
+
+def _explain(args: argparse.Namespace) -> int:
+    # Brings aiohttp; `fanway run` is to start quickly.
+    from control import explain_command  # noqa: PLC0415
+
+    return explain_command.run(args, _settings(args))
+
+
+def _add_explain(parser: Parser) -> None:
+    add = parser.add_argument
+    add("url", metavar="URL", help="what a client asks for: http://HOST/PATH, or /PATH")
+    add("-H", dest="header", metavar="K: V", action="append", default=[], help="of the client")
+    add("-X", dest="method", metavar="METHOD", default="GET", help="GET unless given")
+    add("-d", dest="content", metavar="TEXT", default="", help="the body of the request")
 
 
 def _version() -> str:

@@ -97,6 +97,12 @@ class Settings(ZeroMqSettings):
         "Let pages of any site use every route: CORS headers where an answer lacks them, and "
         "JSON-P. The route option aco does so for one route.",
     )
+    sockjs_url: str = _setting(
+        "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js",
+        "Routes and origins",
+        "The script that the iframe of SockJS loads, on routes with sockjs.",
+        metavar="URL",
+    )
     accept_pushpin_route: bool = _setting(
         False,
         "Routes and origins",

@@ -15,20 +15,27 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from control import pushpin_conf
 from control.config import ENV_PREFIX, Settings, SettingsError, allowed, why_unreadable
+from control.pushpin_conf import PushpinConf
 
 FILE_KEY_PREFIX = "file:"
 
 
 def load(
-    flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    *,
+    instance: int = 0,
 ) -> Settings:
     """Settings from all sources. Raises SettingsError with every problem found.
 
-    `flags` has only what was given on the command line, as text.
+    `flags` has only what was given on the command line, as text. `instance` moves the ports of a
+    file of Pushpin's.
     """
     sources: dict[str, dict[str, Any]] = {
-        f"in {file}": _from_file(file) if file else {},
+        f"in {file}": _from_file(file, instance) if file else {},
         "in the environment": _from_environment(environ),
         "on the command line": dict(flags),
     }
@@ -39,14 +46,31 @@ def load(
         raise SettingsError(_problems(error, sources)) from None
 
 
-def _from_file(file: Path) -> dict[str, Any]:
-    """The settings of a TOML file; relative paths in it start at its folder."""
+def pushpin_conf_of(file: Path, instance: int = 0) -> PushpinConf | None:
+    """What a settings file says, if it is one of Pushpin's. Raises SettingsError."""
+    if pushpin_conf.is_pushpin(_text(file)):
+        return pushpin_conf.read(file, instance=instance)
+    if instance:
+        raise SettingsError([f"--id moves the ports of a pushpin.conf, and {file} is none"])
+    return None
+
+
+def _text(file: Path) -> str:
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError([f"{file} is not TOML: {error}"]) from None
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"cannot read {file}: {why_unreadable(error)}"]) from None
+
+
+def _from_file(file: Path, instance: int) -> dict[str, Any]:
+    """The settings of a file, TOML or Pushpin's; relative paths in it start at its folder."""
+    conf = pushpin_conf_of(file, instance)
+    if conf is not None:
+        return conf.settings
+    try:
+        values = tomllib.loads(_text(file))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{file} is not TOML: {error}"]) from None
     _refuse_unknown(values, Settings.model_fields, f"in {file}")
     if isinstance(path := values.get("routes"), str):
         values["routes"] = str(file.parent / path)

@@ -45,7 +45,7 @@ def example() -> str:
         for name in names:
             note = f"{explained(name)} ({allowed(name)})"
             lines += ["", *textwrap.wrap(note, WIDTH, initial_indent="# ", subsequent_indent="# ")]
-            lines.append(f"#{name} = {_toml(Settings.model_fields[name].default)}")
+            lines.append(f"#{name} = {toml(Settings.model_fields[name].default)}")
     return "\n".join(lines) + "\n"
 
 
@@ -68,12 +68,13 @@ def page() -> str:
     for group, names in groups():
         lines += ["", f"## {group}", "", *TABLE_HEAD]
         for name in names:
-            default = _toml(Settings.model_fields[name].default)
+            default = toml(Settings.model_fields[name].default)
             lines.append(f"| `{name}` | `{default}` | {allowed(name)} | {explained(name)} |")
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """A value as it is written in a settings file."""
     # For the kinds of values that settings have, TOML is written like JSON.
     return json.dumps(value)
 

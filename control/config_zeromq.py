@@ -15,7 +15,7 @@ from control.config_field import TextList, setting
 
 GROUP = "ZeroMQ"
 STATS_GROUP = "Statistics"
-SPEC = "tcp://ADDR:PORT or ipc://PATH"
+SPEC = "tcp://ADDR:PORT, or ipc://PATH"
 SPEC_SHAPE = re.compile(r"tcp://\S+:(\d{1,5}|\*)|ipc://\S+")
 
 
@@ -58,7 +58,7 @@ class ZeroMqSettings(BaseSettings):
         "",
         GROUP,
         "The mode of the files of ipc:// addresses. Empty: whatever umask leaves.",
-        metavar="an octal mode, such as 660",
+        metavar="MODE, such as 660",
     )
 
     stats_format: Literal["tnetstring", "json"] = setting(

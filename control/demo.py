@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(
         listen=[f"127.0.0.1:{port}"],
         control_listen=[f"127.0.0.1:{control_port}"],
-        route=[f"* 127.0.0.1:{origin.getsockname()[1]}"],
+        route=[f"* 127.0.0.1:{origin.getsockname()[1]},over_http"],
         client_maxconn=CLIENTS_MAX,
         log_level="warning",
     )

@@ -11,16 +11,15 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from control import reasons
-from control.bodies import Credit, Upload
-from control.cors import cross_origin
+from control.answering import Answering
+from control.bodies import Upload
 from control.errors import InstructError, OriginError
 from control.grip import wsevents
 from control.grip.fields import first, to_bytes, to_text
-from control.grip.headers import to_client
 from control.grip.instruct import (
     GRIP_BODY_MAX_BYTES,
     HoldMode,
@@ -34,11 +33,9 @@ from control.interest import Interest
 from control.jsonp import BadQuery, Wrapping, read_query
 from control.link import codec
 from control.link.packets import (
-    LINK_WINDOW,
     Closed,
     Granted,
     KeepAlive,
-    Kind,
     Mode,
     Opened,
     Received,
@@ -49,6 +46,8 @@ from control.origin import Origins, Response
 from control.reasons import Reason, Refusal
 from control.rewrite import Lasts, Matched, Refused, Rewriter
 from control.routes import Route, Target
+from control.sockjs import rest_of
+from control.sockjs_sessions import Reply, Sessions
 
 # Holds that ask again because of one item are as many as its subscribers: so many at once.
 ASKING_AGAIN_MAX = 100
@@ -168,40 +167,34 @@ class House:
     channels_max: int  # of one hold
     is_debug: bool
     is_cross_origin: bool  # on every route
+    sockjs: Sessions
 
 
-class Exchange:
+class Exchange(Answering):
     """One request, until it is answered or held."""
 
     def __init__(self, house: House, link: Link, opened: Opened) -> None:
+        super().__init__(link, opened, is_cross_origin=house.is_cross_origin)
         self._house = house
-        self._link = link
-        self._opened = opened
-        self._ref = opened.ref
         self._is_debug = house.is_debug
-        self._is_cross_origin = house.is_cross_origin
-        self._wrapping: Wrapping | None = None  # of an answer by JSON-P
-        self._has_begun = False  # a RESPOND has been ordered
         # Not a method of this exchange: it would be garbage only the collector finds.
         self._grant = partial(_grant, link, opened.ref)
         self.upload = Upload(opened.length, opened.body, opened.more, self._grant)
-        self.credit = Credit()
 
     async def run(self, slots: asyncio.Semaphore | None) -> None:
         """Answer or hold the request, whatever happens. `slots` bound how many ask at once."""
         try:
             await self._converse(slots)
         except (Refused, BadQuery) as error:
-            log.debug("refused", path=self._path, reason=str(error))
+            self._log("debug", "refused", reason=str(error))
             self._refuse(error.refusal)
         except UnicodeDecodeError:
-            log.debug("refused", path=self._path, reason="the answer is no text")
+            self._log("debug", "refused", reason="JSON-P, and the answer is not UTF-8")
             self._wrapping = None
             self._refuse(reasons.JSONP_NOT_UTF8)
         except (OriginError, InstructError) as error:
             kind = "bad_instruct" if isinstance(error, InstructError) else "origin_failed"
-            method = to_text(self._opened.method)
-            log.warning(kind, method=method, path=self._path, reason=str(error))
+            self._log("warning", kind, reason=str(error))
             self._refuse(decide_refusal(error, is_debug=self._is_debug))
         except Exception:
             log.exception("internal_error", where="exchange", path=self._path)
@@ -209,15 +202,13 @@ class Exchange:
 
     async def _converse(self, slots: asyncio.Semaphore | None) -> None:
         rewriter = self._house.rewriter
-        matched = rewriter.match(self._opened)
+        matched = self._match()
+        if rest_of(matched.path, matched.route.sockjs) is not None:
+            reply = Reply(self._respond, self._send, self._end)
+            await self._house.sockjs.answer(reply, matched, self._opened, self.upload)
+            return
+        matched = self._translate(matched)
         route = matched.route
-        self._is_debug |= route.debug
-        self._is_cross_origin |= route.aco
-        if self._is_cross_origin and (meant := read_query(route, self._opened)) is not None:
-            callback, self._opened = meant
-            self._wrapping = Wrapping(callback)
-            self.upload = Upload(self._opened.length, self._opened.body, False, self._grant)
-            matched = rewriter.match(self._opened)
         if not matched.is_trusted and decide_events_refused(route, self._opened):
             raise Refused(reasons.EVENTS_NOT_ALLOWED, "events of a WebSocket that is none")
         cut = len(route.prefix)
@@ -235,6 +226,25 @@ class Exchange:
             if conflicting is None:
                 return
             lasts = conflicting
+
+    def _match(self) -> Matched:
+        """Find the route, and take over what it says about answers of our own."""
+        matched = self._house.rewriter.match(self._opened)
+        self._route = matched.route
+        self._is_debug |= matched.route.debug
+        self._is_cross_origin |= matched.route.aco
+        return matched
+
+    def _translate(self, matched: Matched) -> Matched:
+        """Turn a request by JSON-P into the one that it means."""
+        meant = read_query(matched.route, self._opened) if self._is_cross_origin else None
+        if meant is None:
+            return matched
+        callback, self._opened = meant
+        self._wrapping = Wrapping(callback)
+        self.upload = Upload(self._opened.length, self._opened.body, False, self._grant)
+        _, mark, query = self._opened.target.partition(b"?")
+        return replace(matched, query=mark + query)
 
     async def _follow(self, matched: Matched, response: Response) -> Lasts | None:
         """Do what the origin's answer says. Not None: ask again, with these last ids."""
@@ -274,9 +284,12 @@ class Exchange:
             told = f"\n\n{why_end}\n" if why_end and self._is_debug else ""
             self._answer(instruct, told.encode())
             return None
+        headers = [*self._readable(instruct.response.headers)]
+        if self._wrapping is not None and instruct.mode is HoldMode.RESPONSE:
+            headers.insert(0, self._wrapping.callback.mark)
         hold = decide_hold(
             self._ref,
-            instruct,
+            replace(instruct, response=replace(instruct.response, headers=headers)),
             channels,
             request_body=request_body,
             is_answered=self._has_begun,
@@ -285,120 +298,6 @@ class Exchange:
         for name, _ in channels:
             house.interest.mark(self._link.worker, name, HOLD_MODES[instruct.mode], number)
         return None
-
-    # -- answers
-
-    def _answer(self, instruct: Instruct, appended: bytes) -> None:
-        """Give the response of an instruct that does not hold."""
-        response = instruct.response
-        if self._has_begun:  # the body has gone before
-            self._end(appended)
-        else:
-            body = response.body + appended
-            self._respond(response.status, response.reason, response.headers, len(body), body)
-
-    async def _pass_on(self, response: Response) -> None:
-        """Pass an answer through that is not GRIP's business (GRIP.md 1.12)."""
-        headers = [h for h in to_client(response.headers) if h[0].lower() != b"content-length"]
-        body = response.all_here()
-        if body is not None and len(body) <= LINK_WINDOW:
-            length = response.length if response.is_bodiless else len(body)
-            self._respond(response.status, response.reason, headers, length, body)
-            return
-        await self._stream(response, headers, body or b"")
-        self._end()
-
-    async def _stream(
-        self,
-        response: Response,
-        headers: Sequence[tuple[bytes, bytes]],
-        first: bytes,
-        instruct: Instruct | None = None,
-    ) -> None:
-        """Begin an answer and pass its body on as it comes, as fast as the client takes it.
-
-        `first` has been read of it already. What ends the answer, or holds it, is the caller's.
-        """
-        if instruct is None:
-            status, reason, length = response.status, response.reason, response.length
-        else:  # more than the origin's body will follow
-            status, reason, length = instruct.response.status, instruct.response.reason, -1
-        self._respond(status, reason, headers, length, b"", more=True)
-        piece = first or await response.read()
-        while piece:
-            await self._send(piece)
-            piece = await response.read()
-
-    async def _send(self, piece: bytes) -> None:
-        if self._wrapping is not None:
-            piece = self._wrapping.piece(piece)
-        at = 0
-        while at < len(piece):
-            end = at + await self.credit.spend(len(piece) - at)
-            self._link.order(codec.send(self._ref, Kind.BODY, piece[at:end], more=True))
-            at = end
-
-    def _end(self, appended: bytes = b"") -> None:
-        """End a body that has been sent piece by piece."""
-        if self._wrapping is not None:
-            appended = self._wrapping.piece(appended, is_last=True)
-        if appended:
-            self._link.order(codec.send(self._ref, Kind.BODY, appended))
-        else:
-            self._link.order(codec.finish(self._ref))
-
-    def _respond(
-        self,
-        status: int,
-        reason: bytes,
-        headers: Sequence[tuple[bytes, bytes]],
-        length: int,
-        body: bytes,
-        *,
-        more: bool = False,
-    ) -> None:
-        log.debug("answered", method=to_text(self._opened.method), path=self._path, status=status)
-        if self._wrapping is not None:
-            headers, opening = self._wrapping.head(status, reason, headers)
-            status, reason = 200, b"OK"
-            body = opening + self._wrapping.piece(body, is_last=not more)
-            length = -1 if more else len(body)
-        headers = self._readable(headers)
-        self._has_begun = True
-        self._link.order(
-            codec.respond(
-                self._ref,
-                status=status,
-                reason=reason,
-                headers=headers,
-                length=length,
-                body=body,
-                more=more,
-            )
-        )
-
-    def _readable(self, headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
-        """Add what lets pages of other sites read the answer, where they may."""
-        if not self._is_cross_origin:
-            return headers
-        return [*headers, *cross_origin(self._opened.headers, headers)]
-
-    def _refuse(self, refusal: Refusal, *, cut: Reason = Reason.ORIGIN_FAILED) -> None:
-        """End the request with an answer of our own; if one has begun, cut it (GRIP.md 1.13)."""
-        if self._has_begun:
-            self._link.order(codec.close(self._ref, cut))
-            return
-        body = refusal.text.encode("utf-8", "surrogateescape")
-        # A refused handshake has no Content-Type (GRIP.md 1.13).
-        headers = [] if self._opened.websocket else [(b"Content-Type", b"text/plain")]
-        self._respond(refusal.status, refusal.phrase.encode(), headers, len(body), body)
-
-    # -- small things
-
-    @property
-    def _path(self) -> str:
-        """What was asked for, as it may stand in a log: queries carry secrets."""
-        return self._opened.target.partition(b"?")[0].decode("latin-1")
 
 
 def _grant(link: Link, ref: int, count_bytes: int) -> None:

@@ -22,6 +22,9 @@ from control.link.server import Link
 from control.origin import Request, Response
 from control.rewrite import Matched
 from control.routes import Target
+from control.sockjs import is_framed, rest_of
+from control.sockjs_door import NotOpened
+from control.sockjs_framed import Framed
 from control.websockets import WebSockets
 from control.wsgrip import Conversation
 from control.wsover import (
@@ -59,8 +62,15 @@ class Handshake(Exchange):
 
     async def _converse(self, slots: asyncio.Semaphore | None) -> None:
         """Try one target after another until one can be connected to."""
-        matched = self._house.rewriter.match(self._opened)
-        self._is_debug |= matched.route.debug
+        matched = self._match()
+        if matched.is_trusted:  # what is GRIP's is its business, as if there were none here
+            matched = replace(matched, route=replace(matched.route, no_grip=True))
+        rest = rest_of(matched.path, matched.route.sockjs)
+        if rest is not None:
+            if is_framed(rest):
+                await self._open_framed(matched)
+                return
+            matched = replace(matched, path=matched.route.sockjs_as_path or matched.path)
         tried: list[str] = []
         for target in matched.route.targets:
             try:
@@ -128,6 +138,19 @@ class Handshake(Exchange):
             conversation.open(prefix, response)
         finally:
             response.close()
+
+    async def _open_framed(self, matched: Matched) -> None:
+        """Open the WebSocket without frames that is inside one of SockJS."""
+        try:
+            door = await self._house.sockjs.open_door(matched, self._opened.headers)
+        except NotOpened as error:
+            raise OriginError(f"SockJS: {error}") from None
+        way = self._websockets.way(self._house.rewriter, matched.route, matched.route.targets[0])
+        conversation = Framed(way, self._link, self._ref, door)
+        self._has_begun = True
+        self._websockets.add(conversation)
+        self._link.order(codec.accept(self._ref, []))
+        conversation.open()
 
     def _accept(
         self, conversation: Conversation, matched: Matched, response: Response

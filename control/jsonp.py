@@ -45,6 +45,11 @@ class Callback:
     name: bytes
     is_extended: bool  # with status and headers, or the bare body
 
+    @property
+    def mark(self) -> tuple[bytes, bytes]:
+        """What tells a worker to wrap the answer of a hold (fastpath/LINK.md)."""
+        return b":jsonp", (b"e" if self.is_extended else b"b") + self.name
+
 
 def read_query(route: Route, opened: Opened) -> tuple[Callback, Opened] | None:
     """Read a request that may be one by JSON-P: the callback, and the request that it means.

@@ -1,4 +1,4 @@
-"""`fanway publish`: one item, posted to a publish API (GRIP.md 9.3).
+"""`fanway publish`: one item, to a publish API or a PULL socket (GRIP.md 9.3).
 
 `item_of` is pure: from what was asked for to the JSON that is posted (GRIP.md 2.4, 2.5).
 """
@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from control import zeromq
+
 DEFAULT_URL = "http://localhost:5561"
 TIMEOUT_SECONDS = 30
 ANSWER_MAX_BYTES = 10_000  # of an answer that is shown
-ZMQ_SCHEMES = ("tcp", "ipc", "inproc")
+ZEROMQ = ("tcp://", "ipc://")
+ZEROMQ_SECONDS = 5  # for a proxy to be found at the other end
 
 
 class PublishError(Exception):
@@ -43,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--patch", action="store_true", help="CONTENT is a JSON patch of the body")
     add("--no-seq", action="store_true", help="deliver at once, whatever the ids say")
     add("--no-eol", action="store_true", help="no line end after the content in HTTP formats")
-    add("--spec", metavar="URL", help=f"where the API is (GRIP_URL, else {DEFAULT_URL})")
+    add(
+        "--spec",
+        metavar="URL",
+        help=f"http(s)://…, or tcp://… for ZeroMQ (GRIP_URL, else {DEFAULT_URL})",
+    )
     who = parser.add_mutually_exclusive_group()
     who.add_argument("-u", "--user", metavar="USER:PASS", help="Basic authorization, https only")
     who.add_argument("-B", "--bearer", metavar="TOKEN", help="Bearer authorization, https only")
@@ -54,7 +61,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         item = item_of(args, _content(args))
         url = args.spec or os.environ.get("GRIP_URL") or DEFAULT_URL
-        post(url, {"items": [item]}, _authorization(args, url))
+        authorization = _authorization(args, url)
+        if url.startswith(ZEROMQ):
+            push(url, item)
+        else:
+            post(url, {"items": [item]}, authorization)
     except PublishError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -169,14 +180,35 @@ def post(url: str, body: Any, headers: Mapping[str, str]) -> None:
         raise PublishError(f"{url} answered {answer.status} {answer.reason}: {text}")
 
 
+def push(spec: str, item: Any) -> None:
+    """PUSH an item over ZeroMQ. Nobody says what became of it, but that there was somebody.
+
+    Raises PublishError.
+    """
+    if why := zeromq.why_not(["--spec"]):
+        raise PublishError(why)
+    import zmq  # noqa: PLC0415  # an extra
+
+    with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
+        socket.set(zmq.IMMEDIATE, 1)  # to who is there, not to who may come
+        socket.set(zmq.SNDTIMEO, ZEROMQ_SECONDS * 1000)
+        socket.set(zmq.LINGER, TIMEOUT_SECONDS * 1000)
+        socket.set(zmq.IPV6, int("[" in spec))
+        try:
+            socket.connect(spec)
+            socket.send(b"J" + json.dumps(item).encode())
+        except zmq.Again:
+            raise PublishError(f"cannot publish to {spec}: nobody is there") from None
+        except zmq.ZMQError as error:
+            raise PublishError(f"cannot publish to {spec}: {error}") from None
+
+
 def _endpoint(url: str) -> tuple[str, int | None, str, type[HTTPConnection]]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise PublishError(f"{url!r} is not a URL: {error}") from None
-    if parts.scheme in ZMQ_SCHEMES:
-        raise PublishError(f"{url}: publishing over ZeroMQ is not supported yet; give http://…")
     if parts.scheme not in ("http", "https") or not host:
         raise PublishError(f"{url!r} is neither http://HOST:PORT nor https://HOST:PORT")
     # A GRIP_URL may carry keys for hosted services in its query (GRIP.md 10): not for this API.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from control import reasons
 from control.address import TcpAddress
 from control.config import Settings
-from control.errors import ConfigError
+from control.errors import ConfigError, OriginError
 from control.grip.fields import first, to_text
 from control.grip.headers import (
     Forwarding,
@@ -27,6 +27,7 @@ from control.grip.headers import (
 )
 from control.grip.sign import Key, Signer, Verifier
 from control.link.packets import Opened
+from control.links import Home, address_of, escaped, is_at_home
 from control.origin import Headers, Request
 from control.reasons import Reason, Refusal
 from control.routes import BuiltIn, Route, Routes, Target
@@ -40,6 +41,23 @@ FORWARDED_PROTOCOL_NAMES = {
     "true": (b"X-Forwarded-Proto", b"X-Forwarded-Protocol"),
     "false": (),
 }
+
+# The client of a request of our own.
+NOBODY = Opened(
+    ref=0,
+    again=False,
+    length=0,
+    lasts=[],
+    body=b"",
+    websocket=False,
+    minor=1,
+    tls=False,
+    peer=b"",
+    method=b"GET",
+    target=b"/",
+    headers=[],
+    more=False,
+)
 
 Lasts = Sequence[tuple[str, str]]  # (name of a channel without its route's prefix, last id)
 
@@ -74,6 +92,7 @@ class Rewriter:
         self.problems: list[str] = []
         self._routes = routes
         self._accepts_route = settings.accept_pushpin_route
+        self._by_home = {(r.id, r.path_beg): r for r in reversed([*routes])}
         self._need_mark = frozenset(n.lower().encode() for n in settings.orig_headers_need_mark)
         self._forwarding, self._forwarding_trusted = (
             Forwarding(
@@ -156,9 +175,6 @@ class Rewriter:
             named = target.host or route.as_host
             host = named.encode() if named else matched.authority
             sent_path = test_path if target.address is BuiltIn.TEST else path
-            tls_name = host_of(host)
-            if target.trust_connect_host and isinstance(target.address, TcpAddress):
-                tls_name = target.address.host
             return Request(
                 opened.method,
                 sent_path.encode("latin-1") + matched.query,
@@ -171,10 +187,45 @@ class Rewriter:
                     own=own,
                     keeps_grip=matched.is_trusted,
                 ),
-                tls_name=tls_name,
+                tls_name=certified_name(target, host),
             )
 
         return request
+
+    # -- on behalf of a client, later
+
+    def route_of(self, home: Home) -> Route | None:
+        """Find the route again, if it is still there."""
+        return self._by_home.get((home.route_id, home.path_beg))
+
+    def subrequests(
+        self, home: Home, uri: str, method: bytes, lasts: Lasts = (), headers: Headers = ()
+    ) -> tuple[Sequence[Target], Callable[[Target], Request]]:
+        """Choose the targets of a request of our own, and make what makes it (GRIP.md 1.9.2).
+
+        It goes by the route of the client's if it is for the same authority, otherwise straight to
+        its host. It has nothing of the client's. OriginError if the route is no more.
+        """
+        route = self.route_of(home)
+        if route is None:
+            raise OriginError(f"the route {home.route_id} is no more")
+        scheme, host, port = address_of(uri)
+        authority, slash, rest = uri.partition("://")[2].partition("/")
+        path, mark, query = (slash + rest).partition("?")
+        at_home = is_at_home(home, uri)
+        if not at_home or not path.startswith(route.path_beg):
+            if not at_home or not route.rewrites_path:
+                direct = TcpAddress(host, port)
+                targets = (Target(direct, scheme == "https", untrusted=home.is_untrusted),)
+                route = replace(route, targets=targets, as_host=None)
+            # Else it is relative to a path that has been rewritten: it stays as it is.
+            route = replace(route, path_beg="", path_rem=0, replace_beg=None)
+        is_tls = home.base.startswith("https:")
+        host_header, raw_query = authority.encode(), (mark + query).encode()
+        matched = Matched(route, host_header, path, raw_query, is_tls)
+        nobody = replace(NOBODY, method=method)
+        own = [*headers, *self.own_headers(route, lasts)]
+        return route.targets, self.requests_with(matched, nobody, own)
 
     def _clients_headers(self, matched: Matched, opened: Opened) -> list[tuple[bytes, bytes]]:
         """Give the client's headers before any rule of the route is applied."""
@@ -195,6 +246,24 @@ class Rewriter:
         if signer is not None:
             own.append((b"Grip-Sig", signer.token(time.time())))
         return own + [grip_last(channel, last_id) for channel, last_id in lasts]
+
+
+def base_of(matched: Matched) -> str:
+    """Give scheme and authority of a request as its origin gets it."""
+    authority = matched.route.as_host or matched.authority.decode("latin-1")
+    return f"{'https' if matched.is_tls else 'http'}://{authority}"
+
+
+def home_of(matched: Matched, target: Target) -> Home:
+    """Note where a request went, for what is asked on its behalf once it is held."""
+    route = matched.route
+    return Home(route.id, route.path_beg, base_of(matched), target.untrusted)
+
+
+def uri_of(matched: Matched) -> str:
+    """Give the URI of a request as its origin gets it: that is where relative links start."""
+    path = matched.route.origin_path(matched.path).encode("latin-1")
+    return base_of(matched) + escaped(path + matched.query)
 
 
 def forwarded_for_rule(words: Sequence[str]) -> tuple[int | None, bool]:
@@ -224,6 +293,13 @@ def split_target(opened: Opened) -> tuple[bytes, bytes]:
         if authority and b"@" not in authority:
             return authority, path if path.startswith(b"/") else b"/" + path
     raise Refused(Refusal(400, Reason.BAD_REQUEST.text), f"target {target[:80]!r}")
+
+
+def certified_name(target: Target, host: bytes) -> str:
+    """Name what a target's certificate must be for (GRIP.md 7.5); `host` is what it is sent."""
+    if target.trust_connect_host and isinstance(target.address, TcpAddress):
+        return target.address.host
+    return host_of(host)
 
 
 def host_of(authority: bytes) -> str:

@@ -78,6 +78,8 @@ class Route:
     jsonp_body: str = ""  # the parameter that is the body; empty: _body
     jsonp_defcb: str = ""  # the callback where none is named
     jsonp_defmethod: bytes = b""  # empty: GET if extended, POST if basic
+    sockjs: str = ""  # where SockJS is served, bytes as latin-1, without a slash at its end
+    sockjs_as_path: str = ""  # what the origin's WebSocket is asked for there
     log_level: str = "debug"  # the least important that is logged about its requests
 
     def matches(self, path: str, is_ws: bool, is_tls: bool) -> bool:
@@ -87,6 +89,11 @@ class Route:
             and (self.proto is None or (self.proto == "ws") is is_ws)
             and (self.ssl is None or self.ssl is is_tls)
         )
+
+    @property
+    def rewrites_path(self) -> bool:
+        """Whether the origin sees another path than the client asked for."""
+        return self.replace_beg is not None or self.path_rem > 0
 
     def origin_path(self, path: str) -> str:
         """The path that the origin sees (GRIP.md 7.2). A query that follows stays as it is."""

@@ -54,6 +54,13 @@ def _absolute_path(text: str) -> str:
     return _path(text)
 
 
+def _base(text: str) -> str:
+    base = _absolute_path(text).rstrip("/")
+    if not base:
+        raise ValueError("must be more than /")
+    return base
+
+
 def _new_path(text: str) -> str:
     return _path(text) if text else ""
 
@@ -129,6 +136,8 @@ CONDITION: dict[str, Check] = {
     "jsonp_body": _not_empty,
     "jsonp_defcb": _not_empty,
     "jsonp_defmethod": _method,
+    "sockjs": _base,
+    "sockjs_as_path": _absolute_path,
     "log_level": _log_level,
 }
 TARGET: dict[str, Check] = {

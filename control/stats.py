@@ -67,7 +67,10 @@ SHOWN = (
         "direction",
     ),
 )
-DROPPED_BY_WORKERS = {"dropped_queue": "queue_full", "dropped_midway": "message_midway"}  # counter -> reason
+DROPPED_BY_WORKERS = {
+    "dropped_queue": "queue_full",
+    "dropped_midway": "message_midway",
+}  # counter -> reason
 GAUGES = frozenset(c for shown in SHOWN if shown.is_gauge for c in shown.counters)
 
 

@@ -121,12 +121,15 @@ class StopRequest:
 
 def run(settings: Settings, *, python: Sequence[str] = PYTHON) -> int:
     """Run until a signal. The exit code: 0 stopped in order, 1 not. Raises ListenError."""
-    # Children are told the number, so that all agree whatever cores each of them may use.
-    settings = settings.model_copy(update={"workers": settings.worker_count})
+    # Children are told the number, so that all agree whatever cores each of them may use, and the
+    # addresses with the ports that the kernel chose.
+    workers_count = settings.worker_count
     limit = _raise_fd_limit()
     listeners = open_listeners(
-        settings.client_addresses, settings.control_addresses, worker_count=settings.workers
+        settings.client_addresses, settings.control_addresses, worker_count=workers_count
     )
+    bound = [str(address) for address in listeners.addresses]
+    settings = settings.model_copy(update={"workers": workers_count, "listen": bound})
     needed_count = settings.client_max_per_worker + WORKER_FD_SPARE_COUNT
     if limit != resource.RLIM_INFINITY and limit < needed_count:
         log.warning("few_open_files", limit=limit, needed_for_client_maxconn=needed_count)

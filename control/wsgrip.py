@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from control.alarms import Alarms
@@ -263,7 +264,7 @@ class Conversation:
             if len(self._channels) >= house.channels_max:
                 log.debug("subscribe_ignored", route=self._way.route.id, channel=name)
                 return
-            self._channels += (name,)
+            self._channels = _joined(self._channels, name)
             number = self.link.order(codec.subscribe(self.ref, to_bytes(name)))
             house.interest.mark(self.link.worker, name, Mode.WS, number)
         if filters or self._filters is not None:
@@ -332,6 +333,12 @@ class Conversation:
 def _fits(message: wscontrol.KeepAlive | wscontrol.SendDelayed) -> bool:
     is_control_frame = message.type in (WsType.PING, WsType.PONG)
     return not is_control_frame or len(message.content) <= CONTROL_MAX_BYTES
+
+
+@lru_cache(maxsize=1024)
+def _joined(channels: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Add a channel; conversations with the same channels share one tuple, as long as it is new."""
+    return (*channels, name)
 
 
 def _with(values: dict[str, Any] | None, name: str, value: object | None) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from control.link.server import Link
 from control.log import log
 from control.origin import Request, Response
 from control.reasons import Reason
-from control.rewrite import host_of
+from control.rewrite import certified_name
 from control.wsframe import CONTROL_MAX_BYTES, is_close_code
 from control.wsgrip import META_MAX, Conversation, Way
 
@@ -51,7 +51,9 @@ SET_META = b"set-meta-"
 # Of a handshake, these are ours to say in each request, or are not for the origin (GRIP.md 4.2).
 NOT_REPLAYED = frozenset({b"accept", b"connection-id", b"content-type", HEADER.lower()})
 # Of the origin's first answer, these are not for the client (GRIP.md 4.3).
-NOT_ACCEPTED = frozenset({b"content-length", b"content-type", b"keep-alive-interval"})
+NOT_ACCEPTED = frozenset(
+    {b"content-length", b"content-type", b"content-bytes-accepted", b"keep-alive-interval"}
+)
 
 
 class BadAnswer(OriginError):
@@ -197,7 +199,7 @@ class OverHttp(Conversation):
     def _request(self, replayed_bytes: int) -> Request:
         way = self._way
         target, headers = unpack_handshake(self._handshake)
-        tls_name = host_of(headers[0][1])
+        tls_name = certified_name(way.target, headers[0][1])
         headers += way.rewriter.own_headers(way.route)
         if not way.route.no_grip:
             headers.append((HEADER, EXTENSION))

@@ -2,16 +2,18 @@
 
 Each of `/sse`, `/stream` and `/poll` answers at once, like any other page. The `Grip-*` headers of
 the answer tell Fanway what to do with the client: keep it, and on which channel. Fanway takes them
-out; clients never see them. To push, the application posts one batch of items to Fanway.
+out; clients never see them. What a WebSocket client says comes to `/ws` as an ordinary request.
+To push, the application posts one batch of items to Fanway.
 
-    fanway run --route "* 127.0.0.1:8000"       # in one terminal
-    python examples/origin.py                   # in another; then open http://localhost:7999/
+    fanway run --route "* 127.0.0.1:8000,over_http"     # in one terminal
+    python examples/origin.py           # in another; then open http://localhost:7999/
 """
 
 import argparse
 import json
 import uuid
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, web
@@ -65,13 +67,39 @@ async def poll(request: web.Request) -> web.Response:
     return web.json_response([], headers=hold)  # what the client gets when the time is over
 
 
+@routes.post("/ws")
+async def ws(request: web.Request) -> web.Response:
+    """What WebSocket clients do comes as events, and each answer says what they get."""
+    answer = b""
+    for kind, content in events_of(await request.read()):
+        if kind == "OPEN":  # as an answer it accepts; c: is for Fanway, m: for the client
+            subscribe = json.dumps({"type": "subscribe", "channel": CHANNEL})
+            answer += ws_event("OPEN") + ws_event("TEXT", f"c:{subscribe}")
+            for message in missed(request):
+                answer += ws_event("TEXT", f"m:{json.dumps(message)}")
+        elif kind == "TEXT" and 0 < len(text := content.decode().strip()) <= TEXT_MAX:
+            await say(request.app, text, who=request.headers["Connection-Id"][:4])
+        elif kind in ("PING", "CLOSE"):
+            answer += ws_event("PONG" if kind == "PING" else kind, content)
+    grip = {"Sec-WebSocket-Extensions": "grip"}
+    return web.Response(body=answer, content_type="application/websocket-events", headers=grip)
+
+
 @routes.post("/publish")
 async def publish(request: web.Request) -> web.Response:
     text = (await request.read()).decode(errors="replace").strip()
     if not 0 < len(text) <= TEXT_MAX:
         return web.Response(status=400, text=f"Send a text of 1 to {TEXT_MAX} characters.\n")
-    recent = request.app[RECENT]
-    message = {"id": uuid.uuid4().hex[:12], "text": text}
+    try:
+        return web.json_response(await say(request.app, text))
+    except ClientError as error:
+        return web.Response(status=502, text=f"Fanway's publish API did not take it: {error}\n")
+
+
+async def say(app: web.Application, text: str, who: str = "") -> dict[str, str]:
+    """Publish a text to everybody. The message that became of it."""
+    recent = app[RECENT]
+    message = {"id": uuid.uuid4().hex[:12], "text": text} | ({"from": who} if who else {})
     ids = {"id": message["id"]} | ({"prev-id": recent[-1]["id"]} if recent else {})
     recent.append(message)
     as_json = {"Content-Type": "application/json"}
@@ -83,11 +111,8 @@ async def publish(request: web.Request) -> web.Response:
     lines = {"http-stream": {"content": line(message)}}
     items = [{"channel": CHANNEL, "formats": formats}, {"channel": LINES, "formats": lines}]
     batch = {"items": [item | ids for item in items]}
-    try:
-        async with request.app[FANWAY].post("/publish/", json=batch, raise_for_status=True):
-            return web.json_response(message)
-    except ClientError as error:
-        return web.Response(status=502, text=f"Fanway's publish API did not take it: {error}\n")
+    async with app[FANWAY].post("/publish/", json=batch, raise_for_status=True):
+        return message
 
 
 def event(message: dict[str, str]) -> str:
@@ -96,6 +121,23 @@ def event(message: dict[str, str]) -> str:
 
 def line(message: dict[str, str]) -> str:
     return json.dumps(message) + "\n"
+
+
+def ws_event(kind: str, content: str | bytes = b"") -> bytes:
+    """An event as Fanway reads it: its kind, and what it contains with the size in hexadecimal."""
+    if not content:
+        return f"{kind}\r\n".encode()
+    content = content.encode() if isinstance(content, str) else content
+    return f"{kind} {len(content):x}\r\n".encode() + content + b"\r\n"
+
+
+def events_of(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """The events of a request, each its kind and content."""
+    while body:
+        head, _, body = body.partition(b"\r\n")
+        kind, _, size = head.decode().partition(" ")
+        yield kind, body[: int(size or "0", 16)]
+        body = body[int(size, 16) + 2 :] if size else body
 
 
 def missed(request: web.Request) -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ cdef class HeldResponse:
         readonly bytes body
 
 cdef class KeepAlive:
-    # What an idle stream or WebSocket is sent, and when. Equal ones are interned by the link and shared.
+    # What an idle stream or WebSocket is sent, and when. Equal ones are interned by the link.
     cdef:
         readonly bytes content         # of a stream; the frame, of a WebSocket
         readonly uint32_t interval_ms
@@ -72,8 +72,8 @@ cdef class Message:
     cdef bytes response_frame(self, HeldResponse held, int minor, bint keep_alive, bint head_only)
     cdef bytes _body(self, HeldResponse held)
 
-# One WebSocket message as one frame; `window_bits` 0: not compressed. Empty: a ping or pong over 125
-# bytes, which cannot be sent.
+# One WebSocket message as one frame; `window_bits` 0: not compressed. Empty: a ping or pong that is
+# too long to be sent.
 cdef bytes whole_frame(int kind, bytes content, int window_bits)
 # What a response hold is given when its time is over.
 cdef bytes held_frame(HeldResponse held, int minor, bint keep_alive, bint head_only)

@@ -3,6 +3,7 @@
 cimport cython
 
 from fastpath.http_wire cimport chunk, head
+from fastpath.jsonp import MARK, wrapped
 from fastpath.link_wire cimport Kind
 from fastpath.patch import patched
 from fastpath.variants cimport Variant
@@ -158,7 +159,10 @@ cdef list merged(list held, list published):
 
 cdef bytes render(int status, bytes reason, list headers, bytes body, int minor, bint keep_alive,
                   bint head_only):
-    cdef bint bodiless = status == 204 or status == 304 or status < 200
+    cdef bint bodiless
+    if headers and headers[0][0] == MARK:
+        status, reason, headers, body = wrapped(headers[0][1], status, reason, headers[1:], body)
+    bodiless = status == 204 or status == 304 or status < 200
     cdef bytes framing = b"" if bodiless else b"Content-Length: %d\r\n" % len(body)
     if not keep_alive:
         framing += b"Connection: close\r\n"

@@ -44,8 +44,8 @@ cdef class HttpAnswer(Session):
     cdef Outcome close_when_drained(self) except Outcome.FAIL
     cdef Outcome cut_short(self, int reason) except Outcome.FAIL
     # -- supplied by the other half
-    cdef Request handshake(self)                     # the request control has been asked about, or None
-    cdef bytes part(self)                            # forget the request; what came behind it, or None
+    cdef Request handshake(self)       # the request that control has been asked about, or None
+    cdef bytes part(self)              # forget the request; what came behind it, or None
     cdef Outcome settle(self) except Outcome.FAIL    # the answer is complete
     cdef bint unread(self) noexcept                  # something the client sent has not been read
     cdef Outcome rearm(self) except Outcome.FAIL     # the deadline of the state, from now on

@@ -221,7 +221,9 @@ cdef Outcome check_head(Request r, str version, uint64_t size_max) except Outcom
         r.fault = Reason.BAD_REQUEST
     elif upgrades and asks_for_websocket(r.headers):
         r.websocket_key = handshake_key(r.method, r.minor, r.length != 0, r.headers)
-        r.fault = Reason.BAD_UPGRADE if r.websocket_key is None else Reason.NONE
+        if r.websocket_key is None:
+            r.fault = Reason.BAD_UPGRADE
+            r.fault_text = b"not a valid WebSocket request"
     return Outcome.DONE
 
 

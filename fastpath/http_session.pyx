@@ -25,8 +25,6 @@ cdef extern from "peer.h" nogil:
     int peer_name(int fd, char* out)
 
 cdef enum:
-    KIND_HTTP = 0              # OPENED's kinds
-    KIND_WS = 1
     PEER_NAME_SIZE = 64        # INET6_ADDRSTRLEN is 46
 
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -162,7 +160,7 @@ cdef class HttpSession(HttpAnswer):
         self._request = r
         self._body = None
         self._head = opened_head(
-            KIND_HTTP if r.websocket_key is None else KIND_WS, r.minor, False,
+            r.websocket_key is not None, r.minor, False,
             PyBytes_FromStringAndSize(name, peer_name(self._roster.rows[self.slot].fd, name)),
             r.method, r.target, r.headers,
         )

@@ -11,6 +11,7 @@ cdef extern from *:
         LINK_HEADER_SIZE   = 16,
         LINK_PAYLOAD_MAX   = 4 * 1024 * 1024,  /* a publish body (1 MB) in three formats fits */
         LINK_WINDOW        = 256 * 1024,       /* body bytes either side may send unasked */
+        LINK_GRANT_AT      = LINK_WINDOW / 4,  /* what may be owed before it must be granted */
         HEADER_COUNT_MAX   = 64,               /* of one head, GRIP.md 8.7 */
         PIPELINE_MAX       = 16,               /* heads that wait behind the one being answered */
         QUEUE_MAX          = 100,              /* frames that wait for a blocked client, 8.7 */
@@ -28,6 +29,7 @@ cdef extern from *:
         LINK_HEADER_SIZE
         LINK_PAYLOAD_MAX
         LINK_WINDOW
+        LINK_GRANT_AT
         HEADER_COUNT_MAX
         PIPELINE_MAX
         QUEUE_MAX

@@ -12,6 +12,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath cimport link_wire
+from fastpath.account cimport Account
 from fastpath.fanout cimport Fanout
 from fastpath.frame cimport (
     Action, HeldResponse, KeepAlive, Message, ResponseFormat, StreamFormat, WsFormat, whole_frame,
@@ -52,6 +53,7 @@ cdef class Link(Upstream):
         uint64_t _orders               # read since WELCOME, which is the first
         # -- outgoing
         list _reports                  # of this turn
+        Account _account               # None unless WELCOME asks for it
         # -- shared by holds
         dict _responses                # what makes a response -> HeldResponse
         dict _keep_alives
@@ -161,7 +163,7 @@ cdef class Link(Upstream):
             return self._order(s, p)
         if p.op == Order.WELCOME:
             self._greeted = True
-            self._on_welcome(json.loads(link_wire.read_welcome(p.payload)))
+            self._welcome(json.loads(link_wire.read_welcome(p.payload)))
             if self._resumed:
                 self._resume_sessions()
                 for channel, modes in self._roster.table.channels():
@@ -176,6 +178,15 @@ cdef class Link(Upstream):
             self._report(link_wire.write_bare(Report.PONG))
         else:
             raise ValueError("order without a session")
+        return Outcome.DONE
+
+    cdef Outcome _welcome(self, dict settings) except Outcome.FAIL:
+        self.accounts = settings.get("accounts", False)
+        self._account = None
+        if self.accounts:
+            self._account = Account(self._roster.table, self._roster.tally)
+            self._touch([channel for channel, _ in self._roster.table.channels()])
+        self._on_welcome(settings)
         return Outcome.DONE
 
     cdef Outcome _resume_sessions(self) except Outcome.FAIL:
@@ -209,10 +220,17 @@ cdef class Link(Upstream):
         cdef tuple order = self._decode(p)
         cdef int state = s._state
         cdef int reason = s._reason
+        cdef bint counts = self.accounts and p.op in (
+            Order.HOLD, Order.SUBSCRIBE, Order.UNSUBSCRIBE
+        )
+        if counts:
+            self._touch(self._roster.table.held(s.slot))
         try:
             self._tell(s, p.op, order, p.flags & FLAG_MORE)
         except Exception as wrong:             # ours: this session ends, the link goes on
             return self._roster.failed(s, "order_failed", wrong)
+        if counts:
+            self._touch(self._roster.table.held(s.slot))
         if s._reason == Reason.ORDER_REFUSED and reason != Reason.ORDER_REFUSED:
             self._roster.report("order_refused", s.ref, f"op {p.op:02x} in state {state}")
         return Outcome.DONE
@@ -267,10 +285,20 @@ cdef class Link(Upstream):
         ))
 
     cdef Outcome _publish(self, tuple order) except Outcome.FAIL:
+        if self.accounts:
+            self._account.begin_item()
         try:
-            return self._fanout.publish(self._message(order))
+            self._fanout.publish(self._message(order))
         except Exception as wrong:             # ours: this item is lost, the link goes on
             self._roster.report("publish_failed", 0, wrong)
+        return self._delivered(order[0], order[1])
+
+    cdef Outcome _delivered(self, bytes channel, bytes id) except Outcome.FAIL:
+        cdef bytes packet
+        if self.accounts:
+            packet = self._account.end_item(channel, id)
+            if packet is not None:
+                self._report(packet)
         return Outcome.DONE
 
     cdef Message _message(self, tuple order):
@@ -359,3 +387,21 @@ cdef class Link(Upstream):
         for channel, modes in pairs:
             self._report(link_wire.write_freed(channel, modes, self._orders))
         return Outcome.DONE
+
+    cdef Outcome letting_go(self, Session s) except Outcome.FAIL:
+        return self._touch(self._roster.table.held(s.slot))
+
+    cdef Outcome left(self, Session s) except Outcome.FAIL:
+        return self._report(link_wire.write_left(s.ref))
+
+    cdef Outcome _touch(self, list channels) except Outcome.FAIL:
+        # Counted once a turn, however often they change in it.
+        if channels and not self._account.touched:
+            self._loop.call_soon(self.report_counts)
+        return self._account.touch(channels)
+
+    def report_counts(self):
+        """Report how many sessions hold the channels that were touched in this turn."""
+        if self._account is not None:
+            for packet in self._account.counted():
+                self._report(packet)

@@ -17,6 +17,9 @@ cdef enum Report:
     SYNCED = 0x09
     TALLY = 0x0A
     PONG = 0x0B
+    COUNTED = 0x0E
+    DELIVERED = 0x0F
+    LEFT = 0x10
 
 cdef enum Order:
     WELCOME = 0x41
@@ -95,4 +98,8 @@ cdef bytes write_freed(bytes channel, int modes, uint64_t orders)
 cdef bytes write_signalled(uint64_t ref, int what)
 cdef bytes write_closed(uint64_t ref, int reason, int code, uint64_t bytes_in, uint64_t bytes_out)
 cdef bytes write_tally(bytes json)
+cdef bytes write_counted(bytes channel, uint32_t responses, uint32_t streams, uint32_t websockets)
+cdef bytes write_delivered(
+    bytes channel, bytes id, uint32_t responses, uint32_t streams, uint32_t websockets)
+cdef bytes write_left(uint64_t ref)
 cdef bytes write_bare(int op)              # SYNCED, PONG

@@ -341,6 +341,33 @@ cdef bytes write_tally(bytes json):
     return out
 
 
+cdef bytes write_counted(bytes channel, uint32_t responses, uint32_t streams, uint32_t websockets):
+    cdef uint8_t* at
+    out = packet(COUNTED, 0, 0, size16(channel, "channel") + 4 + 4 + 4, &at)
+    put_u32(put_u32(put_u32(put_str16(at, channel), responses), streams), websockets)
+    return out
+
+
+cdef bytes write_delivered(
+    bytes channel, bytes id, uint32_t responses, uint32_t streams, uint32_t websockets
+):
+    cdef uint8_t* at
+    cdef Py_ssize_t size = size16(channel, "channel") + 1 + 4 + 4 + 4
+    if id is not None:
+        size += size16(id, "id")
+    out = packet(DELIVERED, 0, 0, size, &at)
+    at = put_u8(put_str16(at, channel), id is not None)
+    if id is not None:
+        at = put_str16(at, id)
+    put_u32(put_u32(put_u32(at, responses), streams), websockets)
+    return out
+
+
+cdef bytes write_left(uint64_t ref):
+    cdef uint8_t* at
+    return packet(LEFT, 0, ref, 0, &at)
+
+
 cdef bytes write_bare(int op):
     cdef uint8_t* at
     return packet(op, 0, 0, 0, &at)

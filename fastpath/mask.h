@@ -1,5 +1,5 @@
-/* XOR with a mask of four bytes, as RFC 6455 5.3 has it. Explicit vectors: at -O2 the compiler makes
- * none of its own, and a scalar loop is four times slower. */
+/* XOR with a mask of four bytes, as RFC 6455 5.3 has it. Explicit vectors: at -O2 the compiler
+ * makes none of its own here. */
 #ifndef FASTPATH_MASK_H
 #define FASTPATH_MASK_H
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 typedef uint32_t mask_lanes __attribute__((vector_size(16)));
 
-/* Applies `mask` (its first byte first in memory) and returns it turned to the byte after the last. */
+/* Applies `mask` (its first byte first in memory); gives it turned to the byte after the last. */
 static inline uint32_t mask_run(uint8_t *at, size_t size, uint32_t mask)
 {
     const mask_lanes wide = {mask, mask, mask, mask};

@@ -4,7 +4,9 @@ import gc
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fastpath.frame cimport HeldResponse, Message, ResponseFormat, StreamFormat, held_frame as held
+from fastpath.frame cimport (
+    HeldResponse, Message, ResponseFormat, StreamFormat, WsFormat, held_frame as held,
+)
 from fastpath.table cimport NOWHERE, HoldTable, Spool
 from fastpath.tally cimport Counter, Tally
 from fastpath.variants cimport Mode, Variant, mode_of
@@ -13,6 +15,8 @@ from fastpath.wheel cimport TICK_MS as TICK, Wheel
 RESPONSE = Variant.RESPONSE
 STREAM_CHUNKED = Variant.STREAM_CHUNKED
 STREAM_PLAIN = Variant.STREAM_PLAIN
+WS = Variant.WS
+WS_DEFLATED = Variant.WS_DEFLATED
 MODE_RESPONSE = Mode.MODE_RESPONSE
 MODE_STREAM = Mode.MODE_STREAM
 MODES = {v: mode_of(<Variant> v) for v in range(RESPONSE, Variant.WS_DEFLATED + 1)}
@@ -109,18 +113,24 @@ def check_wheel(Wheel wheel):
 
 # -- frames
 
-def message(bytes channel=b"a", *, id=None, prev_id=None, response=None, stream=None):
-    """response: arguments of ResponseFormat; stream: of StreamFormat."""
+def message(bytes channel=b"a", *, id=None, prev_id=None, response=None, stream=None, ws=None):
+    """response: arguments of ResponseFormat; stream: of StreamFormat; ws: of WsFormat."""
     cdef Message m = Message(channel, id, prev_id)
     if response is not None:
         m.response = ResponseFormat(*response)
     if stream is not None:
         m.stream = StreamFormat(*stream)
+    if ws is not None:
+        m.ws = WsFormat(*ws)
     return m
 
 
 def stream_frame(Message m, int variant):
     return m.stream_frame(<Variant> variant)
+
+
+def ws_frame(Message m, int variant):
+    return m.ws_frame(<Variant> variant)
 
 
 def response_frame(Message m, HeldResponse held, int minor=1, bint keep_alive=True,

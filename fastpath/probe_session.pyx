@@ -140,8 +140,8 @@ def link_lost(Session s):
 
 def publish(Fanout fanout, bytes channel, *, id=None, prev_id=None, response=None, stream=None,
             ws=None):
-    """response: (action, status, reason, headers, patch, body); stream: (action, content); ws: (action,
-    kind, content, code, text)."""
+    """response: (action, status, reason, headers, patch, body); stream: (action, content);
+    ws: (action, kind, content, code, text)."""
     cdef Message m = Message(channel, id, prev_id)
     if response is not None:
         m.response = ResponseFormat(*response)

@@ -13,7 +13,7 @@ from fastpath.variants cimport Mode
 from fastpath.view cimport View
 
 
-cdef View view(bytes run):
+cdef View view(bytes run) noexcept:
     cdef View v
     v.at = <const unsigned char*> PyBytes_AS_STRING(run)
     v.left = PyBytes_GET_SIZE(run)
@@ -35,6 +35,9 @@ def reports():
         "SYNCED": Report.SYNCED,
         "TALLY": Report.TALLY,
         "PONG": Report.PONG,
+        "COUNTED": Report.COUNTED,
+        "DELIVERED": Report.DELIVERED,
+        "LEFT": Report.LEFT,
     }
 
 
@@ -228,6 +231,18 @@ def write_closed(ref, reason, code, bytes_in, bytes_out):
 
 def write_tally(json):
     return link_wire.write_tally(json)
+
+
+def write_counted(channel, responses, streams, websockets):
+    return link_wire.write_counted(channel, responses, streams, websockets)
+
+
+def write_delivered(channel, id, responses, streams, websockets):
+    return link_wire.write_delivered(channel, id, responses, streams, websockets)
+
+
+def write_left(ref):
+    return link_wire.write_left(ref)
 
 
 def write_bare(op):

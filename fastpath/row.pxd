@@ -1,5 +1,5 @@
-# What leaves one client (floor 3): the frames that wait, and one system call that sends them. It knows
-# no session and no transport, and bounds nothing: who pushes decides how much may wait.
+# What leaves one client (floor 3): the frames that wait, and one system call that sends them. It
+# knows no session and no transport, and bounds nothing: who pushes decides how much may wait.
 
 from cpython.mem cimport PyMem_RawRealloc
 from cpython.object cimport PyObject
@@ -24,7 +24,7 @@ cdef struct Row:               # what leaves, one a slot; all that fan-out touch
 
 cdef inline Outcome push_frame(Row* row, PyObject* frame) except Outcome.FAIL:
     cdef uint32_t room
-    cdef void* rest
+    cdef void* rest            # owned by the row from here on
     if row.count == 0:
         row.first = frame
     else:

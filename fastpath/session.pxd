@@ -35,6 +35,11 @@ cdef class Upstream:
     cdef Outcome signalled(self, Session s, int what) except Outcome.FAIL
     cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL
     cdef Outcome freed(self, list pairs) except Outcome.FAIL
+    # Asked for only while `accounts` is set: before a session lets go of its channels, and when the
+    # client has left.
+    cdef bint accounts
+    cdef Outcome letting_go(self, Session s) except Outcome.FAIL
+    cdef Outcome left(self, Session s) except Outcome.FAIL
 
 cdef class Limits:
     # The settings of the worker, from WELCOME (control/config.py has bounds, units and reasons).

@@ -51,6 +51,12 @@ cdef class Upstream:
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
         return Outcome.DONE
 
+    cdef Outcome letting_go(self, Session s) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome left(self, Session s) except Outcome.FAIL:
+        return Outcome.DONE
+
 
 @cython.final
 cdef class Limits:
@@ -141,6 +147,8 @@ cdef class Roster:
         cdef uint32_t slot = s.slot
         if self._sessions[slot] is not s:
             return Outcome.DONE
+        if self.upstream.accounts:
+            self.upstream.left(s)
         self.drop_frames(slot)
         self.rows[slot].fd = -1
         self.rows[slot].flags = 0              # a flush that is due finds nobody to tell
@@ -360,6 +368,8 @@ cdef class Session:
 
     cdef Outcome let_go(self) except Outcome.FAIL:
         cdef list freed = []
+        if self._roster.upstream.accounts:
+            self._roster.upstream.letting_go(self)
         self._roster.table.release(self.slot, freed)
         if freed:
             self._roster.upstream.freed(freed)

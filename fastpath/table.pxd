@@ -1,8 +1,9 @@
 # The hold table (floor 2): which session holds which channel, as columns of numbers. It knows no
 # session, no transport and no message; it never calls anybody. Slots are indexes given by the
-# roster. Sessions of a channel that get the same bytes and expect the same id form one spool.
+# roster. Sessions of a channel that get the same bytes, expect the same id and have the same traits
+# form one spool; traits are bytes that mean nothing here.
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from cpython.object cimport PyObject
 from fastpath.outcome cimport Outcome
 from fastpath.variants cimport Variant
@@ -18,6 +19,8 @@ cdef struct Spool:
     uint32_t channel
     uint32_t next          # the next spool of the same channel
     PyObject* prev_id      # owned; exact bytes, or NULL when ids are not tracked
+    PyObject* traits       # owned; exact bytes, or NULL: nothing is asked about a message
+    uint64_t delivered_ms  # written by fan-out only; when the members last got a message
     uint8_t variant
 
 cdef class HoldTable:
@@ -52,8 +55,10 @@ cdef class HoldTable:
     #    A channel that the session holds already is moved to its new spool; nobody is told what
     #    that frees, so a session that changes its mode releases first.
     cdef Outcome hold(
-        self, bytes channel, Variant v, uint32_t slot, bytes prev_id
+        self, bytes channel, Variant v, uint32_t slot, bytes prev_id, bytes traits=*
     ) except Outcome.FAIL
+    # All that the session holds, as another variant from now on.
+    cdef Outcome turn(self, uint32_t slot, Variant v) except Outcome.FAIL
     cdef Outcome release(self, uint32_t slot, list freed) except Outcome.FAIL
     cdef Outcome release_channel(
         self, uint32_t slot, bytes channel, list freed
@@ -68,6 +73,10 @@ cdef class HoldTable:
     cdef int modes(self, bytes channel) except -1  # the kinds of holds on a channel, as bits
     cdef list channels(self)                      # [(channel, modes)], for HELD
     cdef list lasts(self, uint32_t slot)          # [(channel, prev_id)] where ids are tracked
+    cdef list held(self, uint32_t slot)           # the channels of a session
+    # The spool in which a session holds a channel, or NOWHERE.
+    cdef uint32_t spool_of(self, uint32_t slot, bytes channel) except? NOWHERE
+    cdef uint64_t delivered_ms(self, uint32_t slot) noexcept nogil  # the least of its spools
     cdef uint32_t held_count(self, uint32_t slot) noexcept nogil
     # -- checking (tests, after every step)
     cdef Outcome check(self) except Outcome.FAIL
@@ -83,8 +92,12 @@ cdef class HoldTable:
     cdef Outcome _forget_channel(self, uint32_t number) except Outcome.FAIL
     cdef int _modes(self, uint32_t number) noexcept nogil
     # -- its own: spools
-    cdef uint32_t _find_spool(self, uint32_t number, Variant v, bytes prev_id) except? NOWHERE
-    cdef uint32_t _new_spool(self, uint32_t number, Variant v, bytes prev_id) except? NOWHERE
+    cdef uint32_t _find_spool(
+        self, uint32_t number, Variant v, bytes prev_id, bytes traits
+    ) except? NOWHERE
+    cdef uint32_t _new_spool(
+        self, uint32_t number, Variant v, bytes prev_id, bytes traits
+    ) except? NOWHERE
     cdef Outcome _drop_spool(self, uint32_t spool) except Outcome.FAIL
     cdef Outcome _set_prev_id(self, uint32_t spool, bytes prev_id) except Outcome.FAIL
     cdef Outcome _merge(self, uint32_t small, uint32_t large) except Outcome.FAIL

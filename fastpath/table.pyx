@@ -38,6 +38,7 @@ cdef class HoldTable:
             PyMem_Free(self._spools[i].slots)
             PyMem_Free(self._spools[i].rows)
             Py_XDECREF(self._spools[i].prev_id)
+            Py_XDECREF(self._spools[i].traits)
         PyMem_Free(self._spools)
         PyMem_Free(self._first)
         PyMem_Free(self._spool)
@@ -48,7 +49,7 @@ cdef class HoldTable:
     # -- changing -----------------------------------------------------------------------------
 
     cdef Outcome hold(
-        self, bytes channel, Variant v, uint32_t slot, bytes prev_id
+        self, bytes channel, Variant v, uint32_t slot, bytes prev_id, bytes traits=None
     ) except Outcome.FAIL:
         # First all that can fail, which changes nothing that anybody sees; then all the rest.
         cdef uint32_t number, row = NOWHERE, spool = NOWHERE
@@ -58,7 +59,7 @@ cdef class HoldTable:
         number = self._number(channel)
         if number != NOWHERE:
             row = self._row_of(slot, number)
-            spool = self._find_spool(number, v, prev_id)
+            spool = self._find_spool(number, v, prev_id, traits)
         if row != NOWHERE and self._spool[row] == spool:
             return Outcome.DONE
         if spool != NOWHERE:
@@ -67,12 +68,25 @@ cdef class HoldTable:
             self._reach_spool()
             if number == NOWHERE:
                 number = self._new_channel(channel)
-            spool = self._new_spool(number, v, prev_id)
+            spool = self._new_spool(number, v, prev_id, traits)
         if row == NOWHERE:
             row = self._new_row(slot)
         else:
             self._leave_spool(row)
         self._join_spool(row, spool, slot)
+        return Outcome.DONE
+
+    cdef Outcome turn(self, uint32_t slot, Variant v) except Outcome.FAIL:
+        cdef uint32_t row = self._head[slot] if slot < self._slot_room else NOWHERE
+        cdef uint32_t number
+        while row != NOWHERE:                  # hold() keeps the row, and its place on the list
+            number = self._spools[self._spool[row]].channel
+            self.hold(
+                self._names[number], v, slot,
+                bytes_or_none(self._spools[self._spool[row]].prev_id),
+                bytes_or_none(self._spools[self._spool[row]].traits),
+            )
+            row = self._next[row]
         return Outcome.DONE
 
     cdef Outcome release(self, uint32_t slot, list freed) except Outcome.FAIL:
@@ -108,7 +122,9 @@ cdef class HoldTable:
         cdef Spool* s = &self._spools[spool]
         cdef uint32_t twin
         self._refuse_while_walking()
-        twin = self._find_spool(s.channel, <Variant> s.variant, prev_id)
+        twin = self._find_spool(
+            s.channel, <Variant> s.variant, prev_id, bytes_or_none(s.traits)
+        )
         if twin == NOWHERE:
             return self._set_prev_id(spool, prev_id)
         if twin == spool:
@@ -151,6 +167,36 @@ cdef class HoldTable:
                 found.append((self._names[s.channel], <bytes> s.prev_id))
             row = self._next[row]
         return found
+
+    cdef list held(self, uint32_t slot):
+        cdef list found = []
+        cdef uint32_t row = self._head[slot] if slot < self._slot_room else NOWHERE
+        while row != NOWHERE:
+            found.append(self._names[self._spools[self._spool[row]].channel])
+            row = self._next[row]
+        return found
+
+    cdef uint32_t spool_of(self, uint32_t slot, bytes channel) except? NOWHERE:
+        cdef uint32_t number = self._number(channel)
+        cdef uint32_t row
+        if number == NOWHERE or slot >= self._slot_room:
+            return NOWHERE
+        row = self._row_of(slot, number)
+        return NOWHERE if row == NOWHERE else self._spool[row]
+
+    cdef uint64_t delivered_ms(self, uint32_t slot) noexcept nogil:
+        cdef uint32_t row = self._head[slot] if slot < self._slot_room else NOWHERE
+        cdef uint64_t least = 0
+        cdef uint64_t at
+        if row == NOWHERE:
+            return 0
+        least = self._spools[self._spool[row]].delivered_ms
+        while row != NOWHERE:
+            at = self._spools[self._spool[row]].delivered_ms
+            if at < least:
+                least = at
+            row = self._next[row]
+        return least
 
     cdef uint32_t held_count(self, uint32_t slot) noexcept nogil:
         cdef uint32_t count = 0
@@ -259,18 +305,22 @@ cdef class HoldTable:
 
     # -- its own: spools ----------------------------------------------------------------------
 
-    cdef uint32_t _find_spool(self, uint32_t number, Variant v, bytes prev_id) except? NOWHERE:
+    cdef uint32_t _find_spool(
+        self, uint32_t number, Variant v, bytes prev_id, bytes traits
+    ) except? NOWHERE:
         # A channel has few: but for a moment, all its sessions expect the same id.
         cdef uint32_t spool = self._first[number]
         cdef Spool* s
         while spool != NOWHERE:
             s = &self._spools[spool]
-            if s.variant == v and same_id(s.prev_id, prev_id):
+            if s.variant == v and same(s.prev_id, prev_id) and same(s.traits, traits):
                 return spool
             spool = s.next
         return NOWHERE
 
-    cdef uint32_t _new_spool(self, uint32_t number, Variant v, bytes prev_id) except? NOWHERE:
+    cdef uint32_t _new_spool(
+        self, uint32_t number, Variant v, bytes prev_id, bytes traits
+    ) except? NOWHERE:
         # The caller has reached one.
         cdef uint32_t spool = self._free_spool
         cdef Spool* s = &self._spools[spool]
@@ -280,6 +330,9 @@ cdef class HoldTable:
         s.next = self._first[number]
         self._first[number] = spool
         self._set_prev_id(spool, prev_id)
+        if traits is not None:
+            Py_INCREF(traits)                  # until the spool is dropped
+            s.traits = <PyObject*> traits
         return spool
 
     cdef Outcome _drop_spool(self, uint32_t spool) except Outcome.FAIL:
@@ -291,6 +344,7 @@ cdef class HoldTable:
         PyMem_Free(s.slots)
         PyMem_Free(s.rows)
         Py_XDECREF(s.prev_id)
+        Py_XDECREF(s.traits)
         memset(s, 0, sizeof(Spool))
         s.next = self._free_spool
         self._free_spool = spool
@@ -312,6 +366,8 @@ cdef class HoldTable:
         self._reach_member(large, s.count)
         for i in range(s.count):
             self._join_spool(s.rows[i], large, s.slots[i])
+        if s.delivered_ms > self._spools[large].delivered_ms:
+            self._spools[large].delivered_ms = s.delivered_ms
         return self._drop_spool(small)
 
     # -- its own: rows ------------------------------------------------------------------------
@@ -469,7 +525,11 @@ cdef void* grown(void* column, size_t size) except NULL:
     return moved
 
 
-cdef bint same_id(PyObject* held, bytes prev_id) except -1:
+cdef bint same(PyObject* held, bytes prev_id) except -1:
     if held is NULL or prev_id is None:
         return held is NULL and prev_id is None
     return <bytes> held == prev_id             # the same object first, then the bytes
+
+
+cdef bytes bytes_or_none(PyObject* held):
+    return None if held is NULL else <bytes> held

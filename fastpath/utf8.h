@@ -1,5 +1,5 @@
-/* UTF-8 as RFC 3629 defines it, across pieces, at the earliest byte that is wrong. Runs of ASCII are
- * taken sixteen bytes at a time. */
+/* UTF-8 as RFC 3629 defines it, across pieces, at the earliest byte that is wrong. Runs of ASCII
+ * are taken sixteen bytes at a time. */
 #ifndef FASTPATH_UTF8_H
 #define FASTPATH_UTF8_H
 #include <stddef.h>

@@ -7,8 +7,8 @@ from fastpath.outcome cimport Outcome
 cdef enum:
     WINDOW_BITS_MAX = 15       # of what is shared by subscribers
 
-# What to answer to the values of Sec-WebSocket-Extensions, and the window that our side may use; (None, 0):
-# nothing that is offered can be taken.
+# What to answer to the values of Sec-WebSocket-Extensions, and the window that our side may use.
+# (None, 0): nothing that is offered can be taken.
 cdef tuple negotiated(list offers)
 # The payload of a compressed message; None: it would not be smaller.
 cdef bytes deflated(bytes content, int window_bits)

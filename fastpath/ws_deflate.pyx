@@ -14,9 +14,10 @@ from fastpath.outcome cimport Outcome
 cdef enum:
     WINDOW_BITS_MIN = 9        # zlib has no raw window of 8
     DEFLATE_MIN_BYTES = 128    # JSON of this size shrinks to 75: a packet is a packet
-    # What is passed on is a piece at a time, whatever it inflates to; who receives it may join the
-    # pieces, though. JSON compresses 20:1, rarely 50:1; a bomb 1000:1.
-    INFLATED_FREE_BYTES = 1024 * 1024
+    # What is passed on is a piece at a time, whatever a message inflates to; who receives it may
+    # join the pieces, though. JSON compresses 20:1, rarely 50:1; a bomb 1000:1. What is no larger
+    # than messages get is nobody's bomb.
+    INFLATED_FREE_BYTES = 16 * 1024 * 1024
     INFLATE_RATIO_MAX = 100
 
 LEVEL = 6                      # zlib's own middle; of one compression for all clients
@@ -100,7 +101,7 @@ cdef class Inflater:
             return None
         self._full = len(out) == size_max
         self._input = self._inflate.unconsumed_tail
-        if self._inflate.eof:                  # a final block: another may begin behind it (7.2.3.5)
+        if self._inflate.eof:                  # a final block; another may follow (7.2.3.5)
             self._input = self._inflate.unused_data
             self._inflate = zlib.decompressobj(-WINDOW_BITS_MAX)
             self._full = False

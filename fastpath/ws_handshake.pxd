@@ -3,7 +3,8 @@
 
 # Upgrade names websocket, in whatever spelling.
 cdef bint asks_for_websocket(list headers) except -1
-# The key of a good handshake, or None: GET, HTTP/1.1, no body, Connection: upgrade, version 13, one key.
+# The key of a good handshake: GET, HTTP/1.1, no body, Connection: upgrade, version 13, one key.
+# None: it is not good.
 cdef bytes handshake_key(bytes method, int minor, bint has_body, list headers)
 # The lines of a 101 that are not the origin's.
 cdef bytes switching_lines(bytes key, bytes extensions)

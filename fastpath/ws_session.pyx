@@ -1,4 +1,4 @@
-"""A WebSocket client (floor 3): what it says goes up in pieces, what control says goes down as frames.
+"""A WebSocket client (floor 3): what it says goes up in pieces, what control says down as frames.
 
 The worker keeps the protocol (RFC 6455): frames, UTF-8, the close handshake; control says what
 messages mean. A message is never joined here, so its size costs nothing; an idle WebSocket is
@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastpath.frame cimport Action, KeepAlive, Message, whole_frame
-from fastpath.limits cimport LINK_WINDOW
+from fastpath.limits cimport LINK_GRANT_AT, LINK_WINDOW
 from fastpath.link_wire cimport Kind, Signal
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
@@ -28,8 +28,7 @@ from fastpath.ws_wire cimport (
 )
 
 cdef enum:
-    GRANT_AT = LINK_WINDOW // 4    # what is owed before control is told: an echo costs no packet
-    PIECE_MAX = 64 * 1024          # of what a message is inflated to at a time
+    PIECE_MAX = 65536              # bytes of what a message is inflated to at a time
     ANY_SIZE = 0x7FFFFFFF          # more than one read brings
     CLOSE_TIMEOUT_MS = 10_000      # for the client's half of the close handshake
     LINGER_MS = 2000               # what a client that is still sending has, to read our last word
@@ -128,11 +127,10 @@ cdef class WsSession(Session):
     cdef Outcome _read(self, View* v) except Outcome.FAIL:
         cdef WsPiece p
         cdef WsStep step
-        cdef Py_ssize_t piece_max
-        while self._hears() and not self._stuck():
-            piece_max = ANY_SIZE if self._discards() else max(self._credit, 0)
+        while self._hears() and not self._stuck() and (self._credit > 0 or self._discards()):
             step = ws_read(
-                &self._reader, v, &p, piece_max, self._roster.limits.ws_message_max_bytes
+                &self._reader, v, &p, ANY_SIZE if self._discards() else self._credit,
+                self._roster.limits.ws_message_max_bytes,
             )
             if step == WsStep.WS_MORE:
                 break
@@ -197,7 +195,7 @@ cdef class WsSession(Session):
         )
 
     cdef Outcome _take_compressed(self, WsPiece* p) except Outcome.FAIL:
-        if self._discards():                   # each message is compressed by itself: none is missed
+        if self._discards():                   # no message depends on an earlier one
             self._text = UTF8_OK
             return Outcome.DONE
         if self._inflater is None:
@@ -285,7 +283,7 @@ cdef class WsSession(Session):
         row.sent_ms = now_ms()
         self._roster.queue(self.slot, frame)
         self._owed += <uint32_t> PyBytes_GET_SIZE(body)
-        if self._owed >= GRANT_AT:
+        if self._owed >= LINK_GRANT_AT:        # an echo costs no packet
             row.flags |= RowFlag.TELL
         return Outcome.DONE
 
@@ -297,7 +295,8 @@ cdef class WsSession(Session):
         cdef Roster roster = self._roster
         if self._state == WsState.OPEN:
             return roster.table.hold(
-                channel, Variant.WS_DEFLATED if self._window_bits == WINDOW_BITS_MAX else Variant.WS,
+                channel,
+                Variant.WS_DEFLATED if self._window_bits == WINDOW_BITS_MAX else Variant.WS,
                 self.slot, None,
             )
         if not roster.table.modes(channel) & Mode.MODE_WS:     # control has marked it as held
@@ -319,6 +318,8 @@ cdef class WsSession(Session):
         return self._rearm()
 
     cdef Outcome release(self) except Outcome.FAIL:
+        if self._roster.rows[self.slot].flags & RowFlag.MIDWAY:
+            self.send(Kind.KIND_TEXT, b"", False)      # whose rest does not come any more
         self._released = True
         self._inflater = None
         if self._theirs and not self._ours:

@@ -1,5 +1,5 @@
-# RFC 6455 section 5, both directions (floor 1): frame heads, masking, UTF-8, close codes. No policy,
-# no buffer: what it needs between two reads is in the reader, payloads pass through in pieces.
+# RFC 6455 section 5, both directions (floor 1): frame heads, masking, UTF-8, close codes. No
+# policy, no buffer: what it needs between two reads is in the reader, payloads pass in pieces.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.view cimport View
@@ -19,7 +19,7 @@ cdef enum WsFault:             # what may be wrong, as the close code that says 
     FAULT_SIZE = 1009
 
 cdef enum WsStep:
-    WS_MORE                    # nothing to act on: the view is empty, or its next byte over `piece_max`
+    WS_MORE                    # nothing to act on: the view is empty, or `piece_max` is 0
     WS_PIECE                   # the piece is to be acted on
     WS_BAD                     # reader.fault says why; nothing more can be read
 
@@ -50,8 +50,8 @@ cdef struct WsPiece:
     uint8_t last               # of the message, or of the control frame
 
 cdef void ws_begin(WsReader* r, bint masked, bint rsv1_allowed) noexcept nogil
-# The view must be writable. A piece of a message has at most `piece_max` bytes; a message of more than
-# `message_max` (0: any) is a fault as soon as a head says so, unless it is compressed.
+# The view must be writable. A piece of a message has at most `piece_max` bytes; a message of more
+# than `message_max` (0: any) is a fault as soon as a head says so, unless it is compressed.
 cdef WsStep ws_read(
     WsReader* r, View* v, WsPiece* p, Py_ssize_t piece_max, uint64_t message_max) noexcept nogil
 # XOR with the mask; the mask turned to the byte after the last.

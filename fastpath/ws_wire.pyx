@@ -32,7 +32,7 @@ cdef WsStep ws_read(
     WsReader* r, View* v, WsPiece* p, Py_ssize_t piece_max, uint64_t message_max
 ) noexcept nogil:
     cdef bint control
-    while True:
+    while not r.fault:
         if not r.in_frame and not read_head(r, v, message_max):
             return WsStep.WS_BAD if r.fault else WsStep.WS_MORE
         control = r.opcode >= Opcode.CLOSE
@@ -56,14 +56,15 @@ cdef WsStep ws_read(
             r.message_bytes = 0
         if p.size or p.last:                   # an empty frame in the middle says nothing
             return WsStep.WS_PIECE
+    return WsStep.WS_BAD
 
 
 cdef bint read_head(WsReader* r, View* v, uint64_t message_max) noexcept nogil:
-    # False: more bytes are needed, or r.fault is set. A head split over reads is gathered in r.head.
+    # False: more bytes are needed, or r.fault is set. A split head is gathered in r.head.
     if r.have < 2:
         if not gather(r, v, 2):
             return False
-        if not check_start(r):                 # at the earliest byte, before the rest has come
+        if not check_start(r):                 # before the rest has come
             return fault(r, WsFault.FAULT_PROTOCOL)
     if not gather(r, v, head_size(r)):
         return False

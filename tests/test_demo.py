@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from websockets.sync.client import ClientConnection, connect
 
 from control import demo
 from support.client import Client, Reply
@@ -69,6 +70,10 @@ class Demo:
         answer = self.post(text)
         assert answer.status == 200
         return json.loads(answer.body)
+
+    def open_websocket(self, target: str = "/ws") -> ClientConnection:
+        """A WebSocket client; the caller closes it."""
+        return connect("ws://{}:{}{}".format(*self.address, target))
 
     def _say(self, asked: bytes) -> Client:
         client = Client(self.address)
@@ -135,6 +140,30 @@ def test_a_published_text_reaches_the_long_poll_client(running: Demo) -> None:
     assert json.loads(waiting.response().body) == [message]
 
 
+def test_a_published_text_reaches_the_websocket_client(running: Demo) -> None:
+    with running.open_websocket() as tab:
+        message = running.publish("hello, socket")
+        assert json.loads(tab.recv(timeout=10)) == message
+
+
+def test_two_tabs_talk_to_each_other_and_all_others_listen(running: Demo) -> None:
+    reply = running.ask("/stream").reply()
+    reply.expect(b"\n")
+    with running.open_websocket() as one, running.open_websocket() as other:
+        for speaker, text in ((one, "who is there?"), (other, "me")):
+            speaker.send(text)
+            heard = [tab.recv(timeout=10) for tab in (one, other)]
+            reply.expect(f"{heard[0]}\n".encode())
+            assert heard[0] == heard[1]
+            assert json.loads(heard[0])["text"] == text
+
+
+def test_a_websocket_that_connects_again_gets_what_it_has_missed(running: Demo) -> None:
+    seen, missed = running.publish("seen"), running.publish("missed")
+    with running.open_websocket(f"/ws?after={seen['id']}") as tab:
+        assert json.loads(tab.recv(timeout=10)) == missed
+
+
 @pytest.mark.parametrize("target", ["/sse", "/stream"])
 def test_a_client_that_connects_again_gets_what_it_has_missed(running: Demo, target: str) -> None:
     seen, missed = running.publish("seen"), running.publish("missed")
@@ -158,15 +187,20 @@ def test_an_empty_text_is_refused(running: Demo) -> None:
 async def test_what_the_page_says_of_the_wire_is_what_the_origin_answers() -> None:
     example = demo.load_example()
     page = example.PAGE.read_text()
-    shown = re.findall(r'asks: "GET (\S+?)(?:\?\S*)?",\s+answers: \[(.*)\]', page)
-    assert [path for path, _ in shown] == ["/sse", "/stream", "/poll"]
+    shown = re.findall(r'asks: "GET ([/\w]+).*",\s+answers: \[(.*)\]', page)
+    assert [path for path, _ in shown] == ["/ws", "/sse", "/stream", "/poll"]
     async with TestClient(TestServer(example.create_app("http://127.0.0.1:9"))) as client:
         await client.post("/publish", data="so that there is a prev-id")
         for path, lines in shown:
-            answer = await client.get(path)
+            if path == "/ws":
+                answer = await client.post(path, data=b"OPEN\r\n")
+            else:
+                answer = await client.get(path)
             for line in re.findall(r'"\*?([\w-]+: [^"]*)"', lines):
                 name, _, value = line.partition(": ")
                 assert answer.headers[name].startswith(value.removesuffix("…")), f"{path}: {line}"
+            for line in re.findall(r"""'\*([^']*)'""", lines):
+                assert line in await answer.text(), f"{path}: {line}"
 
 
 def test_a_taken_port_gives_the_next_free_one() -> None:

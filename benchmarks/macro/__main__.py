@@ -92,7 +92,10 @@ def _measure(name: str, target: str, repetition: int, cores: Cores, *, quick: bo
     }
     began = time.monotonic()
     try:
-        with TARGETS[target](cores) as running, load(running, core=cores.load) as client:
+        with (
+            TARGETS[target](cores) as running,
+            load(running, core=cores.load, websockets=name.startswith("ws-")) as client,
+        ):
             row["figures"] = scenario.measure(running, client, size)
     except (BenchError, OSError) as error:
         row["error"] = str(error)

@@ -1,13 +1,15 @@
-/* The load client: many SSE subscribers, one publisher and plain requests, on one epoll loop.
+/* The load client: many subscribers, one publisher, echoes and plain requests, on one epoll loop.
  *
  *   load TARGET_PORT PUBLISH_PORT PUBLISH_PATH BODY_HEAD BODY_TAIL
  *
  * It is told what to do line by line on standard input, answers each line with one line of JSON
  * and ends when its input does, so that whoever drives it can read the server's books in between:
  *
- *   subscribe COUNT IN_FLIGHT SECONDS        open SSE subscribers of GET /sse
+ *   subscribe PATH IN_FLIGHT COUNT SECONDS   open subscribers: WebSockets, or SSE for /sse;
+ *                                            those of /ws-deflate offer compression
  *   publish COUNT BYTES PER_SECOND SECONDS   publish and account for every delivery; with 0 for
  *                                            PER_SECOND each when the one before is complete
+ *   echo COUNT BYTES SECONDS                 round trips of all subscribers, which are WebSockets
  *   request COUNT CONNECTIONS SECONDS        GET /plain over connections that are kept
  *
  * SECONDS is the deadline of the line. A publish posts BODY_HEAD payload BODY_TAIL; a payload is
@@ -54,6 +56,7 @@ struct subscriber {
     struct hold hold;
     uint32_t newest; /* highest number received */
     uint64_t recent; /* bit n: newest - n was received */
+    uint64_t since_ns; /* when what is to be echoed was sent; 0: nothing was */
 };
 
 struct requester {
@@ -78,7 +81,8 @@ static struct { long up, failed, closed, garbled; } subscribed;
 /* Counted for one line. */
 static struct {
     uint32_t payload_bytes, number_first, number_next; /* what is being published */
-    long delivered, doubled, disordered, answered, refused;
+    bool echoing;
+    long delivered, doubled, disordered, answered, refused, received_bytes;
     uint64_t *sent_ns, *samples_ns; /* owned: by message; by delivery or answer */
     long sample_count, samples_max;
 } line;
@@ -121,9 +125,21 @@ static void lose(struct subscriber *s, long *why) {
     s->fd = -1;
 }
 
+/* Account for an echo. False if it is none. */
+static bool take_echo(struct subscriber *s, uint64_t now) {
+    bool awaited = s->since_ns && s->hold.number == s->newest;
+    if (!awaited) return false;
+    sample(now - s->since_ns);
+    s->since_ns = 0;
+    line.answered++;
+    return true;
+}
+
 /* Account for a payload. False if it was never published. */
 static bool deliver(struct subscriber *s, uint64_t now) {
-    uint32_t number = s->hold.number;
+    if (line.echoing) return take_echo(s, now);
+    /* Back to back, what a compressed frame holds can only be the newest. */
+    uint32_t number = s->hold.deflated ? line.number_next - 1 : s->hold.number;
     if (!number || number >= line.number_next) return false;
     if (number > s->newest) {
         uint32_t ahead = number - s->newest;
@@ -153,6 +169,7 @@ static void read_subscriber(struct subscriber *s) {
         if (got < 0 && errno == EAGAIN) return;
         if (got <= 0) return lose(s, &subscribed.closed);
         uint64_t now = now_ns();
+        line.received_bytes += got;
         for (ssize_t i = 0; i < got; i++) {
             enum hold_taken taken = hold_take(&s->hold, bytes[i], line.payload_bytes);
             if (taken == HOLD_UP) subscribed.up++;
@@ -187,16 +204,23 @@ static int open_connection(int port, uint32_t source, void *owner) {
     return fd;
 }
 
-static void open_subscriber(void) {
-    static const char request[] =
-        "GET /sse HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n";
+static void open_subscriber(const char *path) {
+    static const char upgrade[] =
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    static const char offer[] = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    char request[EXCHANGE_MAX_BYTES];
     struct subscriber *s = &subscribers[opened_count];
     uint32_t source = INADDR_LOOPBACK + 1 + (uint32_t)(opened_count / PER_SOURCE_MAX);
+    s->hold.websocket = strcmp(path, "/sse");
+    size_t length = (size_t)snprintf(
+        request, sizeof request, "GET %s HTTP/1.1\r\nHost: bench\r\n%s%s\r\n", path,
+        s->hold.websocket ? upgrade : "Accept: text/event-stream\r\n",
+        strcmp(path, "/ws-deflate") ? "" : offer);
     opened_count++;
     s->fd = open_connection(target_port, source, s);
     if (s->fd < 0) subscribed.failed++;
-    else if (send(s->fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0)
-        lose(s, &subscribed.failed);
+    else if (send(s->fd, request, length, MSG_NOSIGNAL) < 0) lose(s, &subscribed.failed);
 }
 
 /* ---- requesters: one request at a time over a connection that is kept */
@@ -290,31 +314,39 @@ static void end_line(uint64_t started_ns) {
     fflush(stdout);
 }
 
-static void subscribe(int count, int in_flight, double seconds) {
+static void subscribe(const char *path, int in_flight, int count, double seconds) {
     uint64_t started_ns = now_ns(), deadline_ns = after(started_ns, seconds);
     int goal = opened_count + count;
     if (goal > subscribers_max) fail("%d subscribers, %d descriptors", goal, subscribers_max);
     begin_line(0, 0);
     while (subscribed.up + subscribed.failed < goal && now_ns() < deadline_ns) {
         while (opened_count < goal && opened_count - subscribed.up - subscribed.failed < in_flight)
-            open_subscriber();
+            open_subscriber(path);
         look();
     }
     printf("{\"up\":%ld", subscribed.up);
     end_line(started_ns);
 }
 
+/* A payload of the line's length, and a NUL. */
+static void write_payload(char *payload, uint32_t number) {
+    uint32_t last = line.payload_bytes - 1;
+    snprintf(payload, PAYLOAD_MIN_BYTES, "#%08u", number);
+    for (uint32_t at = 9; at < last; at++) payload[at] = filler_at(at);
+    payload[last] = '!';
+    payload[last + 1] = 0;
+}
+
 static void post(void) {
     static char request[EXCHANGE_MAX_BYTES];
-    char filler[PAYLOAD_MAX_BYTES];
-    uint32_t filler_bytes = line.payload_bytes - PAYLOAD_MIN_BYTES;
-    memset(filler, '.', filler_bytes);
+    char payload[PAYLOAD_MAX_BYTES + 1];
+    write_payload(payload, line.number_next);
     int length = snprintf(
         request, sizeof request,
         "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %zu"
-        "\r\n\r\n%s#%08u%.*s!%s",
-        publish_path, strlen(body_head) + line.payload_bytes + strlen(body_tail), body_head,
-        line.number_next, (int)filler_bytes, filler, body_tail);
+        "\r\n\r\n%s%s%s",
+        publish_path, strlen(body_head) + line.payload_bytes + strlen(body_tail), body_head, payload,
+        body_tail);
     if (length >= (int)sizeof request) fail("a publish of more than %d bytes", EXCHANGE_MAX_BYTES);
     line.sent_ns[line.number_next++ - line.number_first] = now_ns();
     ask(&publisher, publish_port, request, (size_t)length);
@@ -338,8 +370,47 @@ static void publish(int count, int bytes, double per_second, double seconds) {
         look();
     }
     printf("{\"published\":%ld,\"refused\":%ld,\"delivered\":%ld,\"lost\":%ld,\"doubled\":%ld,"
-           "\"disordered\":%ld", sent, line.refused, line.delivered, count * up - line.delivered,
-           line.doubled, line.disordered);
+           "\"disordered\":%ld,\"received_bytes\":%ld", sent, line.refused, line.delivered,
+           count * up - line.delivered, line.doubled, line.disordered, line.received_bytes);
+    end_line(started_ns);
+}
+
+/* Send a masked text frame whose payload has the subscriber's next number. */
+static void ask_echo(struct subscriber *s) {
+    static const uint8_t key[4] = {0x37, 0xfa, 0x21, 0x3d};
+    char payload[PAYLOAD_MAX_BYTES + 1];
+    uint8_t frame[PAYLOAD_MAX_BYTES + 8] = {FRAME_TEXT};
+    size_t head = line.payload_bytes < 126 ? 2 : 4;
+    frame[1] = (uint8_t)(128 | (head == 2 ? line.payload_bytes : 126));
+    if (head == 4) {
+        frame[2] = (uint8_t)(line.payload_bytes >> 8);
+        frame[3] = (uint8_t)line.payload_bytes;
+    }
+    memcpy(frame + head, key, sizeof key);
+    write_payload(payload, ++s->newest);
+    for (uint32_t i = 0; i < line.payload_bytes; i++)
+        frame[head + sizeof key + i] = (uint8_t)payload[i] ^ key[i % sizeof key];
+    size_t count = head + sizeof key + line.payload_bytes;
+    s->since_ns = now_ns();
+    if (send(s->fd, frame, count, MSG_NOSIGNAL) != (ssize_t)count) lose(s, &subscribed.closed);
+}
+
+static void echo(int count, int bytes, double seconds) {
+    uint64_t started_ns = now_ns(), deadline_ns = after(started_ns, seconds);
+    int sent = 0;
+    if (bytes < PAYLOAD_MIN_BYTES || bytes > PAYLOAD_MAX_BYTES) fail("payload of %d bytes", bytes);
+    begin_line(0, count);
+    line.echoing = true;
+    line.payload_bytes = (uint32_t)bytes;
+    while (line.answered < count && now_ns() < deadline_ns) {
+        for (int i = 0; i < opened_count && sent < count; i++)
+            if (subscribers[i].fd >= 0 && !subscribers[i].since_ns) {
+                ask_echo(&subscribers[i]);
+                sent++;
+            }
+        look();
+    }
+    printf("{\"answered\":%ld,\"lost\":%ld", line.answered, count - line.answered);
     end_line(started_ns);
 }
 
@@ -381,14 +452,16 @@ int main(int argc, char **argv) {
     prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
     line.number_next = 1;
 
-    char text[128];
+    char text[128], path[64];
     int count, size;
     double per_second, seconds;
     while (fgets(text, sizeof text, stdin)) {
-        if (sscanf(text, "subscribe %d %d %lf", &count, &size, &seconds) == 3)
-            subscribe(count, size, seconds);
+        if (sscanf(text, "subscribe %63s %d %d %lf", path, &size, &count, &seconds) == 4)
+            subscribe(path, size, count, seconds);
         else if (sscanf(text, "publish %d %d %lf %lf", &count, &size, &per_second, &seconds) == 4)
             publish(count, size, per_second, seconds);
+        else if (sscanf(text, "echo %d %d %lf", &count, &size, &seconds) == 3)
+            echo(count, size, seconds);
         else if (sscanf(text, "request %d %d %lf", &count, &size, &seconds) == 3)
             request(count, size, seconds);
         else fail("not a line: %s", text);

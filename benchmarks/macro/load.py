@@ -34,9 +34,12 @@ class Load:
         account: Account = json.loads(read_line(self._process, seconds + SPARE_SECONDS))
         return account
 
-    def subscribe(self, count: int, *, seconds: float = 60.0) -> Account:
-        """Open subscribers until all of them are held. Raises BenchError if some are not."""
-        account = self._say(f"subscribe {count} {IN_FLIGHT_MAX}", seconds)
+    def subscribe(self, count: int, path: str = "/sse", *, seconds: float = 60.0) -> Account:
+        """Open subscribers until all of them are held. Raises BenchError if some are not.
+
+        Those of a path other than /sse are WebSockets; those of /ws-deflate offer compression.
+        """
+        account = self._say(f"subscribe {path} {IN_FLIGHT_MAX} {count}", seconds)
         if account["up"] < count:
             raise BenchError(f"{account['up']} of {count} subscribers are held: {account}")
         return account
@@ -47,20 +50,24 @@ class Load:
         """Publish, and wait for every delivery. A rate of 0: each when the last is complete."""
         return self._say(f"publish {count} {size_bytes} {per_second}", seconds)
 
+    def echo(self, count: int, *, size_bytes: int, seconds: float = 60.0) -> Account:
+        """Make round trips: every subscriber, a WebSocket, has one message on its way."""
+        return self._say(f"echo {count} {size_bytes}", seconds)
+
     def request(self, count: int, *, connections: int, seconds: float = 60.0) -> Account:
         """Make plain requests over connections that are kept."""
         return self._say(f"request {count} {connections}", seconds)
 
 
 @contextlib.contextmanager
-def load(target: Target, *, core: int) -> Iterator[Load]:
-    """A load client of a target, ended on leaving."""
+def load(target: Target, *, core: int, websockets: bool) -> Iterator[Load]:
+    """A load client of a target, ended on leaving. It publishes for SSE or for WebSockets."""
     argv = [
         str(BIN / "load"),
         str(target.port),
         str(target.publish_port),
         target.publish_path,
-        *target.publish_body,
+        *(target.ws_publish_body if websockets else target.publish_body),
     ]
     with started(argv, core=core) as process:
         yield Load(process)

@@ -104,9 +104,8 @@ def summary(rows: Sequence[Row], *, judged: bool) -> str:
         parts += ["", f"## {name}", "", f"{SCENARIOS[name].question}. {_sizes(mine)}", ""]
         parts += _table(mine)
         parts += ["", _faults(mine)]
-        bound = SCENARIOS[name].bound
-        if judged and bound:
-            parts.append(_verdict(mine, bound))
+        if judged:
+            parts += [_verdict(mine, bound) for bound in SCENARIOS[name].bounds]
         parts += [f"{row['target']}: {row['error']}" for row in mine if "error" in row]
     return "\n".join(parts) + "\n"
 

@@ -38,7 +38,12 @@ GRIP_BODY = (
     '{"items":[{"channel":"bench","formats":{"http-stream":{"content":"data: ',
     '\\n\\n"}}}]}',
 )
+WS_GRIP_BODY = (
+    '{"items":[{"channel":"bench","formats":{"ws-message":{"content":"',
+    '"}}}]}',
+)
 FLOOR_BODY = ("data: ", "\n\n")  # the very bytes that GRIP_BODY makes Fanway send
+WS_FLOOR_BODY = ("", "")
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class Target:
     port: int
     publish_port: int
     publish_path: str
-    publish_body: tuple[str, str]  # what surrounds a payload
+    publish_body: tuple[str, str]  # what surrounds a payload for SSE
+    ws_publish_body: tuple[str, str]  # and for WebSockets
     worker_module: str | None = None  # what marks, in its command line, the process that fans out
 
     @property
@@ -77,6 +83,11 @@ class Target:
         module = self.worker_module
         return [pid for pid in self.pids if module is None or module in words_of(pid)]
 
+    @property
+    def other_pids(self) -> list[int]:
+        """The processes that do not."""
+        return [pid for pid in self.pids if pid not in self.worker_pids]
+
     def cpu_seconds(self) -> float:
         """CPU time of all processes."""
         return cpu_seconds(self.pids)
@@ -88,6 +99,14 @@ class Target:
     def pss_bytes(self) -> int:
         """Memory of all processes."""
         return pss_bytes(self.pids)
+
+    def worker_pss_bytes(self) -> int:
+        """Memory of the processes that carry client connections."""
+        return pss_bytes(self.worker_pids)
+
+    def other_pss_bytes(self) -> int:
+        """Memory of the processes that do not."""
+        return pss_bytes(self.other_pids)
 
     def wait_for_rest(self) -> None:
         """Wait until the server has no more work."""
@@ -102,37 +121,56 @@ def floor(cores: Cores) -> Iterator[Target]:
     """The bare C loop."""
     with started([str(BIN / "floor")], core=cores.server) as process:
         port = int(read_line(process, START_SECONDS))
-        yield Target((process.pid,), port, port, "/publish", FLOOR_BODY)
+        yield Target((process.pid,), port, port, "/publish", FLOOR_BODY, WS_FLOOR_BODY)
 
 
 @contextlib.contextmanager
-def _origin(cores: Cores) -> Iterator[int]:
-    with started([str(BIN / "origin")], core=cores.load) as process:
-        yield int(read_line(process, START_SECONDS))
+def _origin(cores: Cores) -> Iterator[list[str]]:
+    """The origins. The routes to them, which Fanway and Pushpin write alike."""
+    ws_origin = [sys.executable, "-m", "benchmarks.macro.ws_origin"]
+    with (
+        started([str(BIN / "origin")], core=cores.load) as process,
+        started(ws_origin, core=cores.load) as ws_process,
+    ):
+        port, ws_port = (int(read_line(one, START_SECONDS)) for one in (process, ws_process))
+        yield [f"* 127.0.0.1:{port},over_http", f"*,path_beg=/pass 127.0.0.1:{ws_port}"]
 
 
-@contextlib.contextmanager
-def fanway(cores: Cores) -> Iterator[Target]:
+def fanway(cores: Cores) -> AbstractContextManager[Target]:
     """This checkout's Fanway, with one worker, in front of the origin."""
+    return _fanway(cores, "--allow-compression")
+
+
+def uncompressed(cores: Cores) -> AbstractContextManager[Target]:
+    """The same without compression, whatever clients offer."""
+    return _fanway(cores)
+
+
+@contextlib.contextmanager
+def _fanway(cores: Cores, *switches: str) -> Iterator[Target]:
     with (
         tempfile.TemporaryDirectory(prefix="fanway-bench-") as folder,
-        _origin(cores) as origin,
+        _origin(cores) as routes,
         Path(folder, "log").open("w+") as log,
     ):
         flags = {
             "--workers": "1",
             "--listen": "127.0.0.1:0",
             "--control-listen": "127.0.0.1:0",
-            "--route": f"* 127.0.0.1:{origin}",
             "--log-format": "json",
         }
-        argv = [sys.executable, "-m", "control.cli", "run"]
+        argv = [sys.executable, "-m", "control.cli", "run", *switches]
         argv += [word for pair in flags.items() for word in pair]
+        argv += [word for route in routes for word in ("--route", route)]
         with started(argv, core=cores.server, log=log, env=_bare_environment()) as process:
             ports = _until(lambda: _ports_in(Path(log.name)), process, Path(log.name))
-            target = Target((process.pid,), *ports, "/publish/", GRIP_BODY, "fastpath")
+            target = _grip_target((process.pid,), *ports, "fastpath")
             _until(lambda: _answers(target.port), process, Path(log.name))
             yield target
+
+
+def _grip_target(pids: tuple[int, ...], port: int, publish_port: int, worker: str) -> Target:
+    return Target(pids, port, publish_port, "/publish/", GRIP_BODY, WS_GRIP_BODY, worker)
 
 
 def _bare_environment() -> dict[str, str]:
@@ -153,9 +191,9 @@ def _ports_in(log: Path) -> tuple[int, int] | None:
 @contextlib.contextmanager
 def pushpin(cores: Cores) -> Iterator[Target]:
     """Debian's Pushpin with its own zurl, as installed but for ports, folders and its throttle."""
-    with tempfile.TemporaryDirectory(prefix="pushpin-bench-") as name, _origin(cores) as origin:
+    with tempfile.TemporaryDirectory(prefix="pushpin-bench-") as name, _origin(cores) as routes:
         folder = Path(name)
-        port, publish_port = _write_pushpin_settings(folder, origin)
+        port, publish_port = _write_pushpin_settings(folder, routes)
         with (
             (folder / "zurl.log").open("w") as zurl_log,
             (folder / "pushpin.log").open("w") as log,
@@ -163,9 +201,8 @@ def pushpin(cores: Cores) -> Iterator[Target]:
             _started("pushpin", folder, cores, log) as process,
         ):
             pids = (process.pid, zurl.pid)
-            target = Target(pids, port, publish_port, "/publish/", GRIP_BODY, "condure")
             _until(lambda: _answers(port), process, folder / "pushpin.log")
-            yield target
+            yield _grip_target(pids, port, publish_port, "/usr/bin/condure")
 
 
 def _started(
@@ -174,7 +211,7 @@ def _started(
     return started([program, f"--config={folder}/{program}.conf"], core=cores.server, log=log)
 
 
-def _write_pushpin_settings(folder: Path, origin: int) -> tuple[int, int]:
+def _write_pushpin_settings(folder: Path, routes: list[str]) -> tuple[int, int]:
     """Debian's files, moved into a folder. Returns the ports for clients and for publishing."""
     port, publish_port, *others = _free_ports(5)
     zurl = Path("/etc/zurl.conf").read_text().replace("/var/run/zurl/", f"{folder}/")
@@ -182,7 +219,7 @@ def _write_pushpin_settings(folder: Path, origin: int) -> tuple[int, int]:
     (folder / "zurl.conf").write_text(zurl.replace("deny=127.*,", "deny="))
     internal = Path("/usr/lib/pushpin/internal.conf").read_text()
     (folder / "internal.conf").write_text(internal.replace("/var/run/zurl/", f"{folder}/"))
-    (folder / "routes").write_text(f"* 127.0.0.1:{origin},over_http\n")
+    (folder / "routes").write_text("\n".join(routes) + "\n")
     changed = {
         "include": f"{folder}/internal.conf",
         "rundir": folder,
@@ -207,7 +244,12 @@ def pushpin_is_installed() -> bool:
     return all(map(shutil.which, ("pushpin", "zurl"))) and Path("/etc/zurl.conf").exists()
 
 
-TARGETS: dict[str, Start] = {"fanway": fanway, "floor": floor, "pushpin": pushpin}
+TARGETS: dict[str, Start] = {
+    "fanway": fanway,
+    "floor": floor,
+    "uncompressed": uncompressed,
+    "pushpin": pushpin,
+}
 
 
 def _free_ports(count: int) -> list[int]:

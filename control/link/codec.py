@@ -22,6 +22,8 @@ from control.link.packets import (
     Action,
     AnyReport,
     Closed,
+    Counted,
+    Delivered,
     FormatKind,
     Freed,
     Granted,
@@ -29,6 +31,7 @@ from control.link.packets import (
     Hello,
     KeepAlive,
     Kind,
+    Left,
     Mode,
     Opened,
     Order,
@@ -143,6 +146,7 @@ _HELLO = struct.Struct(">4sHIHB")
 _OPENED = struct.Struct(">BqH")
 _FREED = struct.Struct(">BQ")
 _CLOSED = struct.Struct(">HHQQ")
+_COUNTS = struct.Struct(">III")
 
 
 def _hello(packet: Packet) -> Hello:
@@ -245,6 +249,30 @@ def _pong(packet: Packet) -> Pong:
     return Pong()
 
 
+def _counted(packet: Packet) -> Counted:
+    channel, at = _str16(packet.payload, 0)
+    counts = _COUNTS.unpack_from(packet.payload, at)
+    _end(packet.payload, at + _COUNTS.size)
+    return Counted(channel, *counts)
+
+
+def _delivered(packet: Packet) -> Delivered:
+    channel, at = _str16(packet.payload, 0)
+    item_id = None
+    if _flag(packet.payload[at], "presence of id"):
+        item_id, at = _str16(packet.payload, at + 1)
+    else:
+        at += 1
+    counts = _COUNTS.unpack_from(packet.payload, at)
+    _end(packet.payload, at + _COUNTS.size)
+    return Delivered(channel, item_id, *counts)
+
+
+def _left(packet: Packet) -> Left:
+    _end(packet.payload, 0)
+    return Left(packet.ref)
+
+
 _DECODERS: dict[int, Callable[[Packet], AnyReport]] = {
     Report.HELLO: _hello,
     Report.OPENED: _opened,
@@ -257,6 +285,9 @@ _DECODERS: dict[int, Callable[[Packet], AnyReport]] = {
     Report.SYNCED: _synced,
     Report.TALLY: _tally,
     Report.PONG: _pong,
+    Report.COUNTED: _counted,
+    Report.DELIVERED: _delivered,
+    Report.LEFT: _left,
 }
 
 

@@ -31,6 +31,9 @@ class Report(IntEnum):
     SYNCED = 0x09
     TALLY = 0x0A
     PONG = 0x0B
+    COUNTED = 0x0E
+    DELIVERED = 0x0F
+    LEFT = 0x10
 
 
 class Order(IntEnum):
@@ -213,6 +216,34 @@ class Pong:
     """The answer to PING."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many sessions of a worker hold a channel now, in each mode."""
+
+    channel: bytes
+    responses: int
+    streams: int
+    websockets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """How many clients of a worker an item has reached, in each mode."""
+
+    channel: bytes
+    id: bytes | None
+    responses: int
+    streams: int
+    websockets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A client's connection is over."""
+
+    ref: int
+
+
 AnyReport = (
     Hello
     | Opened
@@ -225,4 +256,7 @@ AnyReport = (
     | Synced
     | Tally
     | Pong
+    | Counted
+    | Delivered
+    | Left
 )

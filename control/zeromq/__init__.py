@@ -5,11 +5,14 @@ Runs only where its settings name an address, and only then imports what the ext
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 EXTRA = ("zmq", "tnetstring")
 
 
-def is_installed() -> bool:
-    """Whether the extra `fanway[zmq]` is there."""
-    return all(find_spec(name) for name in EXTRA)
+def why_not(wanted_by: Sequence[str]) -> str | None:
+    """Say why ZeroMQ cannot be had by those who want it; None: it can, or nobody does."""
+    if not wanted_by or all(find_spec(name) for name in EXTRA):
+        return None
+    return f"{', '.join(wanted_by)}: ZeroMQ is not installed; pip install 'fanway[zmq]'"

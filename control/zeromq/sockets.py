@@ -62,7 +62,7 @@ class Sockets:
         socket.set(zmq.SNDHWM, send_max)
         socket.set(zmq.MAXMSGSIZE, MESSAGE_MAX_BYTES)
         socket.set(zmq.LINGER, CLOSE_LINGER_MS)
-        socket.set(zmq.IPV6, 1)
+        socket.set(zmq.IPV6, int(any("[" in spec for spec in specs)))
         if connect:  # a peer that is gone without a word is found out (GRIP.md 2.3)
             socket.set(zmq.TCP_KEEPALIVE, 1)
             socket.set(zmq.TCP_KEEPALIVE_IDLE, 30)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from support.chat import Room
+
 
 @pytest.fixture
 async def session() -> AsyncIterator[ClientSession]:
@@ -16,7 +18,7 @@ async def session() -> AsyncIterator[ClientSession]:
 
 
 async def _join(
-    session: ClientSession, room: Any, way: str, **options: Any
+    session: ClientSession, room: Room, way: str, **options: Any
 ) -> ClientWebSocketResponse:
     client = await session.ws_connect(room.url(way, "http"), max_msg_size=0, **options)
     assert await client.receive_str(timeout=10) == "welcome"
@@ -25,7 +27,7 @@ async def _join(
 
 @pytest.mark.parametrize("compress", [0, 15])
 async def test_what_it_says_comes_back(
-    session: ClientSession, room: Any, way: str, compress: int
+    session: ClientSession, room: Room, way: str, compress: int
 ) -> None:
     client = await _join(session, room, way, compress=compress)
     assert client.compress == compress
@@ -38,7 +40,7 @@ async def test_what_it_says_comes_back(
 
 @pytest.mark.parametrize("compress", [0, 15])
 async def test_it_receives_a_publish(
-    session: ClientSession, room: Any, way: str, compress: int
+    session: ClientSession, room: Room, way: str, compress: int
 ) -> None:
     client = await _join(session, room, way, compress=compress)
     room.publish("to all")
@@ -47,14 +49,14 @@ async def test_it_receives_a_publish(
     assert await client.receive_bytes(timeout=10) == b"\x00\x01"
 
 
-async def test_its_heartbeat_is_answered(session: ClientSession, room: Any, way: str) -> None:
+async def test_its_heartbeat_is_answered(session: ClientSession, room: Room, way: str) -> None:
     client = await _join(session, room, way, autoping=False)
     await client.ping(b"heartbeat")
     pong = await client.receive(timeout=10)
     assert (pong.type, bytes(pong.data)) == (WSMsgType.PONG, b"heartbeat")
 
 
-async def test_a_close_is_answered(session: ClientSession, room: Any, way: str) -> None:
+async def test_a_close_is_answered(session: ClientSession, room: Room, way: str) -> None:
     client = await _join(session, room, way)
     assert await client.close(code=1001, message=b"bye")
     assert client.close_code == 1001

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from support.programs import Program, node
+from support.chat import Room
+from support.programs import CLIENTS, Program, node
 
 
 class Ws(Program):
@@ -23,7 +24,7 @@ class Ws(Program):
 
 
 @pytest.fixture
-def client(room: Any, way: str) -> Iterator[Ws]:
+def client(room: Room, way: str) -> Iterator[Ws]:
     with Ws([*node("npm_ws.mjs"), room.url(way)]) as client:
         assert client.heard() == ["open", "chat.example", "permessage-deflate"]
         assert client.heard() == ["text", "welcome"]
@@ -36,7 +37,7 @@ def test_what_it_says_comes_back(client: Ws) -> None:
         assert client.heard() == message
 
 
-def test_it_receives_a_publish(client: Ws, room: Any) -> None:
+def test_it_receives_a_publish(client: Ws, room: Room) -> None:
     room.publish("to all " * 100)
     room.publish(b"\x00\x01")
     assert client.heard() == ["text", "to all " * 100]
@@ -51,3 +52,8 @@ def test_its_ping_is_answered(client: Ws) -> None:
 def test_its_close_is_answered(client: Ws) -> None:
     client.tell("close", 1001, "bye")
     assert client.heard() == ["close", 1001, "bye"]
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    lock = json.loads((CLIENTS / "package-lock.json").read_text())
+    assert not [name for name, package in lock["packages"].items() if "resolved" in package]

@@ -11,13 +11,15 @@ from websockets.exceptions import ConnectionClosedOK
 from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 
+from support.chat import Room
+
 Join = Callable[..., ClientConnection]
 
 LARGE = "ä" * 40_000
 
 
 @pytest.fixture
-def join(room: Any, way: str) -> Iterator[Join]:
+def join(room: Room, way: str) -> Iterator[Join]:
     """Enter the room."""
     with ExitStack() as clients:
 
@@ -42,7 +44,7 @@ def test_a_fragmented_message_comes_back_whole(join: Join) -> None:
     assert client.recv(timeout=10) == "one two three"
 
 
-def test_a_publish_reaches_every_client(join: Join, room: Any) -> None:
+def test_a_publish_reaches_every_client(join: Join, room: Room) -> None:
     clients = [join(), join(compression=None), join()]
     room.publish("to all")
     room.publish(b"\x00\x01")
@@ -51,7 +53,7 @@ def test_a_publish_reaches_every_client(join: Join, room: Any) -> None:
         assert client.recv(timeout=10) == b"\x00\x01"
 
 
-def test_compression_is_negotiated_and_both_ends_agree(join: Join, room: Any) -> None:
+def test_compression_is_negotiated_and_both_ends_agree(join: Join, room: Room) -> None:
     client = join()
     assert [extension.name for extension in client.protocol.extensions] == ["permessage-deflate"]
     client.send(LARGE)
@@ -76,7 +78,7 @@ def test_a_close_is_answered_with_its_code_and_reason(join: Join) -> None:
     assert (client.protocol.close_code, client.protocol.close_reason) == (1001, "bye")
 
 
-def test_a_published_close_ends_the_connection(join: Join, room: Any) -> None:
+def test_a_published_close_ends_the_connection(join: Join, room: Room) -> None:
     client = join()
     room.fanway.publish("room", {"ws-message": {"action": "close", "code": 1000, "reason": "over"}})
     with pytest.raises(ConnectionClosedOK) as ended:

@@ -15,6 +15,7 @@ from importlib import metadata
 
 from conformance import origins, report, suite
 from support.fanway import Fanway
+from support.serving import running
 
 PAGE = suite.ROOT / "docs" / "conformance.md"
 PAGES = suite.ROOT / "build" / "conformance"  # the suite's own
@@ -24,15 +25,15 @@ COMPRESSED = ("12.*", "13.*")  # Fanway's alone: no origin is offered compressio
 
 @contextmanager
 def origin_alone() -> Iterator[int]:
-    with origins.running(origins.websocket_echo) as port:
+    with running(origins.websocket_echo) as port:
         yield port
 
 
 @contextmanager
 def passthrough() -> Iterator[int]:
     with (
-        origins.running(origins.websocket_echo) as origin,
-        Fanway("--allow-compression", "true", routes=[f"* 127.0.0.1:{origin}"]) as fanway,
+        running(origins.websocket_echo) as origin,
+        Fanway("--allow-compression", routes=[f"* 127.0.0.1:{origin}"]) as fanway,
     ):
         yield int(fanway.address[1])
 
@@ -40,8 +41,8 @@ def passthrough() -> Iterator[int]:
 @contextmanager
 def over_http() -> Iterator[int]:
     with (
-        origins.running(origins.events_echo) as origin,
-        Fanway("--allow-compression", "true", routes=[f"* 127.0.0.1:{origin},over_http"]) as fanway,
+        running(origins.events_echo) as origin,
+        Fanway("--allow-compression", routes=[f"* 127.0.0.1:{origin},over_http"]) as fanway,
     ):
         yield int(fanway.address[1])
 

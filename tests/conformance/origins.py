@@ -6,10 +6,8 @@ library, the other aiohttp with gripcontrol's encoding.
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 from gripcontrol import WebSocketEvent, decode_websocket_events, encode_websocket_events
@@ -19,8 +17,6 @@ from websockets.exceptions import ConnectionClosed
 EVENTS = "application/websocket-events"
 BODY_MAX_BYTES = 4 << 20  # generous: the origin's limits are not under test
 ANSWERS = {"TEXT": "TEXT", "BINARY": "BINARY", "PING": "PONG", "OPEN": "OPEN", "CLOSE": "CLOSE"}
-
-Serving = Callable[[], AbstractAsyncContextManager[int]]
 
 
 @asynccontextmanager
@@ -57,31 +53,3 @@ async def events_echo() -> AsyncIterator[int]:
     await site.start()
     yield runner.addresses[0][1]
     await runner.cleanup()
-
-
-@contextmanager
-def running(serving: Serving) -> Iterator[int]:
-    """Run an origin in a thread of its own, until the caller is done with its port."""
-    loop = asyncio.new_event_loop()
-    ready, done = threading.Event(), asyncio.Event()
-    port = 0
-
-    async def run() -> None:
-        nonlocal port
-        async with serving() as port:
-            ready.set()
-            await done.wait()
-
-    def run_thread() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(run())
-
-    thread = threading.Thread(target=run_thread, daemon=True)
-    thread.start()
-    if not ready.wait(10):
-        raise RuntimeError("the origin did not start")
-    try:
-        yield port
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join()

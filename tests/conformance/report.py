@@ -6,13 +6,15 @@ What is not explained here is a fault of Fanway, and the run has failed.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from conformance.suite import Verdict
 
 PASSED = ("OK", "INFORMATIONAL")
+TOO_BIG = 1009
 OVER_HTTP_MAX_BYTES = 200_000  # of a client's message, when it is to fit into one request
 
 Results = Mapping[str, Sequence[Verdict]]  # by agent
@@ -27,14 +29,8 @@ GROUPS = {
     "5": "fragmentation", "6": "UTF-8", "7": "close handshake", "9": "large messages",
     "10": "automatic fragmentation", "12": "compression", "13": "compression, with parameters",
 }  # fmt: skip
-LARGE = {  # cases of group 9 whose messages exceed OVER_HTTP_MAX_BYTES
-    f"9.{group}.{number}"
-    for group, numbers in {
-        1: range(2, 7), 2: range(2, 7), 3: range(1, 10), 4: range(1, 10), 5: range(1, 7),
-        6: range(1, 7),
-    }.items()
-    for number in numbers
-}  # fmt: skip
+LARGE = re.compile(r"9\.([12]\.[2-6]|[3-6]\.\d)")  # their messages exceed OVER_HTTP_MAX_BYTES
+EARLY = {"3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"}
 
 
 def explanation(agent: str, verdict: Verdict, results: Results) -> str | None:
@@ -42,25 +38,20 @@ def explanation(agent: str, verdict: Verdict, results: Results) -> str | None:
     origin = {alone.case: alone for alone in results.get("origin", ())}
     if agent == "origin":
         return "The origin's own; Fanway has no part in it."
-    if agent == "over-http" and verdict.case in LARGE:
+    if agent == "over-http" and LARGE.fullmatch(verdict.case) and verdict.close_code == TOO_BIG:
         return (
             f"The message is over {OVER_HTTP_MAX_BYTES:,} bytes, the limit of what is kept for an "
             "origin that answers requests: it is refused with close code 1009."
         )
+    if verdict.word == "NON-STRICT" and verdict.case in EARLY:
+        return (
+            "A malformed frame follows a good message at once. Fanway ends the connection where it "
+            "sees the fault (RFC 6455 7.1.7), before the origin's echo of that message is there."
+        )
     alone = origin.get(verdict.case)
     if agent == "passthrough" and alone and alone.word == verdict.word != "OK":
         return "The origin does the same without Fanway."
-    if verdict.word == "NON-STRICT" and verdict.case in EARLY:
-        return EARLY[verdict.case]
-    if verdict.word == "UNIMPLEMENTED" and verdict.case.startswith("13."):
-        return (
-            "Every offer of the case asks for a window that the server keeps small; Fanway declines "
-            "and the connection is not compressed."
-        )
     return None
-
-
-EARLY: dict[str, str] = {}
 
 
 def unexplained(results: Results) -> list[tuple[str, Verdict]]:
@@ -115,8 +106,8 @@ def _group(verdict: Verdict) -> str:
     return verdict.case.partition(".")[0]
 
 
-def _counts(verdicts: object) -> str:
-    words = Counter(v.word in PASSED for v in verdicts)  # type: ignore[attr-defined]
+def _counts(verdicts: Iterable[Verdict]) -> str:
+    words = Counter(verdict.word in PASSED for verdict in verdicts)
     return f"{words[True]} of {words.total()}" if words else ""
 
 

@@ -36,7 +36,7 @@ class Verdict:
     close: str  # the same of how the connection ended
     title: str
     found: str
-    milliseconds: int
+    close_code: int | None  # that the server has sent
 
     @property
     def word(self) -> str:
@@ -107,7 +107,7 @@ def _read(path: Path) -> Verdict:
         close=said["behaviorClose"],
         title=_plain(said["description"]),
         found=_plain(said["result"] + " " + said["resultClose"]),
-        milliseconds=said["duration"],
+        close_code=said["remoteCloseCode"],
     )
 
 

@@ -1,5 +1,6 @@
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,3 +180,19 @@ def test_a_taken_port_is_one_line_and_exit_code_1() -> None:
         ended = run_command("run", "--route", "* a:1", "--listen", taken, "--client-maxconn", "1")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"fanway: cannot listen on {taken}: address already in use\n"
+
+
+# -- extras
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_without_the_extra_zeromq_is_refused_in_one_line(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "zmq", None)
+    flags = ("--push-in-spec", "tcp://127.0.0.1:5560", "--command-spec", "ipc:///run/c")
+    code, _, err = cli(command, *flags, "--route", "* a:1")
+    assert code == 2
+    assert err == (
+        "fanway: push_in_spec, command_spec: ZeroMQ is not installed; pip install 'fanway[zmq]'\n"
+    )

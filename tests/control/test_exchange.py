@@ -44,6 +44,11 @@ def test_channels_have_the_prefix_of_the_route():
     ]
 
 
+def test_181_the_channels_of_a_target_come_first_and_have_no_prefix():
+    decided = decide_channels(instruct(HoldMode.STREAM, Channel("a")), "p-", 2, ["news"])
+    assert decided == [("news", None), ("p-a", None)]
+
+
 def test_channels_over_the_limit_are_cut_off_the_end():
     channels = [Channel(str(number)) for number in range(25)]
     decided = decide_channels(instruct(HoldMode.STREAM, *channels), "", 20)

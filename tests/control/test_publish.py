@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.fake_worker import FakeWorker, eventually, read_order
 
 from control.app import Control, started
 from control.config import Settings
 from control.grip.item import items_from_json
 from control.publish import encode_item
+from support.fake_worker import FakeWorker, eventually, read_order
 
 STREAM, RESPONSE = 2, 1
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from control import publish_command
 from control.cli import main
 
 
@@ -157,9 +158,10 @@ def test_a_refusal_is_shown(api: Api, capsys: pytest.CaptureFixture[str]) -> Non
     [
         (["x", "--spec", "http://127.0.0.1:1"], "cannot publish to http://127.0.0.1:1: Connection"),
         (
-            ["x", "--spec", "tcp://127.0.0.1:5560"],
-            "tcp://127.0.0.1:5560: publishing over ZeroMQ is",
+            ["x", "--spec", "tcp://127.0.0.1:1", "-u", "me:secret"],
+            "Authentication requires https",
         ),
+        (["x", "--spec", "tcp://nonsense"], "cannot publish to tcp://nonsense: Invalid argument"),
         (["x", "--spec", "localhost:5561"], "'localhost:5561' is neither http://HOST:PORT nor"),
         (["x", "--spec", "http://a:b"], "'http://a:b' is not a URL: Port could not be"),
         (["x", "--spec", "http://a", "-u", "me:secret"], "Authentication requires https"),
@@ -188,3 +190,21 @@ def test_hint_and_close_exclude_each_other(capsys: pytest.CaptureFixture[str]) -
         main(["publish", "news", "--hint", "--close"])
     assert left.value.code == 2
     assert capsys.readouterr().err.startswith("fanway: argument --close: not allowed with")
+
+
+def test_221_over_zeromq_somebody_has_to_be_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(publish_command, "ZEROMQ_SECONDS", 0)
+    assert main(["publish", "c", "x", "--spec", "tcp://127.0.0.1:1"]) == 1
+    error = capsys.readouterr().err
+    assert error == "Error: cannot publish to tcp://127.0.0.1:1: nobody is there\n"
+
+
+def test_over_zeromq_without_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "zmq", None)
+    assert main(["publish", "c", "x", "--spec", "tcp://127.0.0.1:1"]) == 1
+    error = capsys.readouterr().err
+    assert error == "Error: --spec: ZeroMQ is not installed; pip install 'fanway[zmq]'\n"

@@ -61,7 +61,9 @@ async def test_a_route_without_grip_offers_no_extension(tmp_path: Path):
 
 async def test_an_answer_that_is_no_101_is_passed_on(here: Scene):
     peer = await here.opens()
-    peer.writer.write(b"HTTP/1.1 401 Who\r\nWWW-Authenticate: Basic\r\nContent-Length: 3\r\n\r\nno!")
+    peer.writer.write(
+        b"HTTP/1.1 401 Who\r\nWWW-Authenticate: Basic\r\nContent-Length: 3\r\n\r\nno!"
+    )
     order = await here.told("RESPOND")
     assert (order.status, order.reason, order.body) == (401, b"Who", b"no!")
     assert order.headers == [(b"WWW-Authenticate", b"Basic")]
@@ -81,9 +83,7 @@ async def test_a_101_that_is_wrong_is_502(here: Scene, headers, accept):
 
 async def test_a_101_that_does_not_upgrade_is_502(here: Scene):
     peer = await here.opens()
-    peer.writer.write(
-        f"HTTP/1.1 101 X\r\nSec-WebSocket-Accept: {peer.accept}\r\n\r\n".encode()
-    )
+    peer.writer.write(f"HTTP/1.1 101 X\r\nSec-WebSocket-Accept: {peer.accept}\r\n\r\n".encode())
     assert (await here.told("RESPOND")).status == 502
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from support.client import Client
+from support.client import Client, Reply
 from support.fanway import Fanway
-from support.origin import Hub
+from support.origin import Hub, Origin, Wire
+from support.origin import Request as OriginRequest
 from support.spelling import answer, request
 from support.waiting import until
 
@@ -120,6 +122,43 @@ def test_198_sighup_reads_the_file_again_without_touching_a_connection(routed: R
     client.close()
 
 
+def test_198_a_change_of_the_file_is_seen_without_being_told(routed: Routed) -> None:
+    since = len(routed.fanway.lines)
+    routed.file.write_text(f"* {routed.hubs[1].target}  # written\n")
+    routed.fanway.wait_for_log("routes_loaded", since)
+    assert body_for(routed, "localhost") == b"second"
+    routed.reload(ROUTES)
+
+
+def test_198_a_change_that_leaves_nothing_usable_keeps_the_old_routes(routed: Routed) -> None:
+    since = len(routed.fanway.lines)
+    routed.file.write_text("* nowhere\n\nlocalhost zhttp/ipc://x\n")
+    why = routed.fanway.wait_for_log("routes_kept", since)["why"]
+    assert f"{routed.file}:1: target 'nowhere' has no port" in why
+    assert f"{routed.file}:3: target 'zhttp/ipc://x'" in why
+    assert body_for(routed, "a.test") == b"second"
+    routed.reload(ROUTES)
+
+
+def test_198_a_request_that_is_under_way_keeps_its_route(routed: Routed) -> None:
+    reloaded = threading.Event()
+
+    def slow(wire: Wire, _: OriginRequest) -> None:
+        assert reloaded.wait(10)
+        wire.send(answer(body=b"slow"))
+
+    origin = routed.hubs[0].origin("slow.test")
+    origin.answers(slow)
+    client = Client(routed.fanway.address)
+    client.send(request("slow.test"))
+    origin.wait_for_requests()
+    routed.reload("other.test {1}")
+    reloaded.set()
+    assert client.response().body == b"slow"
+    client.close()
+    routed.reload(ROUTES)
+
+
 def test_198_a_hold_outlives_a_reload(routed: Routed, channel: str) -> None:
     grip = ("Grip-Hold: stream", f"Grip-Channel: {channel}")
     routed.hubs[0].origin("held.test").answers(answer(*grip, body=b"open"))
@@ -177,6 +216,125 @@ def test_197_the_request_body_is_sent_to_the_second_target(
     assert origin.requests[0].body == body
 
 
+@pytest.fixture(scope="module")
+def various(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fanway]:
+    """A Fanway with the rarer kinds of routes."""
+    routes = [
+        f"* {hub.target}",
+        f"id=chosen,path_beg=/ {hub.target},host=chosen.test",
+        f"untrusted.test {hub.target},untrusted",
+        f"untrusted.test,path_beg=/debug/,debug {hub.target},untrusted",
+        f"untrusted.test,path_beg=/name/ localhost:{hub.port},untrusted",
+        f"untrusted.test,path_beg=/second/ {hub.target},untrusted {hub.target}",
+        "test.test test",
+        "test.test,path_beg=/sub/ test",
+        f"implicit.test,prefix=p- {hub.target},sub=always,sub=more",
+        f"rewritten.test,path_beg=/v1/,replace_beg=/new/ {hub.target},host=api.test:81",
+        f"rewritten.test,path_beg=/v2/,path_rem=3,as_host=other.test {hub.target}",
+        f"rewritten.test,header=X-A:set,header=X-B:,header=X-C:added {hub.target}",
+    ]
+    with Fanway("--accept-pushpin-route", routes=routes) as fanway:
+        yield fanway
+
+
+@pytest.fixture
+def get(various: Fanway, connect: Connect) -> Callable[..., Reply]:
+    def get(host: str, target: str = "/", *headers: str, **more: object) -> Reply:
+        said = request(host, target, *headers, **more)
+        return connect(various.address).send(said).response(more.get("method", "GET"))
+
+    return get
+
+
+def test_194_the_origin_sees_another_path_and_another_host(
+    get: Callable[..., Reply], hub: Hub
+) -> None:
+    replaced, removed = hub.origin("api.test"), hub.origin("other.test")
+    get("rewritten.test", "/v1/a%2Fb?c=/v1/")
+    get("rewritten.test", "/v2/a?b")
+    assert (replaced.requests[0].target, replaced.requests[0].one("Host")) == (
+        "/new/a%2Fb?c=/v1/",
+        "api.test:81",
+    )
+    assert (removed.requests[0].target, removed.requests[0].one("Host")) == ("/a?b", "other.test")
+
+
+def test_195_header_sets_replaces_and_deletes(get: Callable[..., Reply], hub: Hub) -> None:
+    origin = hub.origin("rewritten.test")
+    get("rewritten.test", "/", "x-a: 1", "X-A: 2", "x-b: 3")
+    (sent,) = origin.requests
+    assert (sent.all("X-A"), sent.all("X-B"), sent.all("X-C")) == (["set"], [], ["added"])
+
+
+def test_199_pushpin_route_chooses_a_route_by_its_id(get: Callable[..., Reply], hub: Hub) -> None:
+    chosen = hub.origin("chosen.test")
+    assert get("any.test", "/", "Pushpin-Route: chosen").status == 200
+    assert chosen.requests[0].all("Pushpin-Route") == []
+    reply = get("any.test", "/", "Pushpin-Route: nobody")
+    assert (reply.status, reply.body) == (502, b"Route not found\n")
+
+
+def test_199_pushpin_route_is_a_header_like_others_unless_enabled(
+    connect: Connect, origin: Origin
+) -> None:
+    connect().send(request(origin.host, "/", "Pushpin-Route: chosen")).response()
+    assert origin.requests[0].one("Pushpin-Route") == "chosen"
+
+
+@pytest.mark.parametrize("path", ["/", "/name/", "/second/"])
+def test_200_an_untrusted_target_on_a_private_address_is_refused(
+    get: Callable[..., Reply], hub: Hub, path: str
+) -> None:
+    origin = hub.origin("untrusted.test")
+    reply = get("untrusted.test", path)
+    assert (reply.status, reply.body) == (502, b"Error while proxying to origin.\n")
+    assert origin.requests == []
+
+
+def test_200_with_debug_the_client_is_told_why(get: Callable[..., Reply]) -> None:
+    reply = get("untrusted.test", "/debug/")
+    assert (reply.status, reply.body) == (502, b"Error: Origin host/IP blocked.\n")
+
+
+def test_201_the_test_target_says_hello(get: Callable[..., Reply]) -> None:
+    reply = get("test.test")
+    assert (reply.status, reply.one("Content-Type")) == (200, "text/plain")
+    assert b"test target" in reply.body
+    assert get("test.test", "/nothing").status == 404
+    assert get("test.test", "/", method="POST", body=bytes(100_001)).body == b"request too large\n"
+
+
+@pytest.mark.parametrize("path", ["/response", "/response/", "/sub/response"])
+def test_201_the_test_target_holds_a_poll(
+    various: Fanway, connect: Connect, get: Callable[..., Reply], channel: str, path: str
+) -> None:
+    client = connect(various.address)
+    client.send(request("test.test", f"{path}?channel=other&channel={channel}"))
+    until(lambda: various.metric("fanway_channels") >= 2, "the hold")
+    various.publish_response(channel, "published")
+    various.publish_response("other", "not heard any more")
+    assert client.response().body == b"published"
+
+
+def test_201_the_test_target_holds_a_stream(various: Fanway, connect: Connect) -> None:
+    reply = connect(various.address).send(request("test.test", "/stream")).reply()
+    reply.expect(b"[stream opened]\n")
+    various.publish_stream("test", "published")
+    reply.expect(b"published")
+
+
+def test_sub_subscribes_in_addition_and_without_the_prefix(
+    various: Fanway, connect: Connect, hub: Hub, channel: str
+) -> None:
+    grip = ("Grip-Hold: stream", f"Grip-Channel: {channel}")
+    hub.origin("implicit.test").answers(answer(*grip, body=b"open"))
+    reply = connect(various.address).send(request("implicit.test")).reply()
+    reply.expect(b"open")
+    for name in ("always", "more", f"p-{channel}"):
+        various.publish_stream(name, name)
+        reply.expect(name.encode())
+
+
 def test_202_a_target_may_be_an_ipv6_literal(connect: Connect, hub_v6: Hub) -> None:
     origin = hub_v6.origin("v6.test")
     origin.answers(answer(body=b"six"))
@@ -187,3 +345,10 @@ def test_a_target_may_be_a_name(connect: Connect, hub: Hub) -> None:
     origin = hub.origin("by-name.test")
     assert connect().send(request(origin.host)).response().status == 200
     assert origin.requests[0].one("Host") == origin.host
+
+
+def test_pushpin_check_is_a_header_like_others(connect: Connect, origin: Origin) -> None:
+    origin.answers(answer(body=b"the origin's"))
+    reply = connect().send(request(origin.host, "/", "Pushpin-Check: 1")).response()
+    assert reply.body == b"the origin's"
+    assert origin.requests[0].one("Pushpin-Check") == "1"

@@ -10,6 +10,7 @@ import pytest
 
 from fastpath import probe_session as probe
 from support.stage import Client, Stage, live_objects
+from support.ws_stage import WsClient
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,6 +77,13 @@ def poll(stage: Stage) -> Callable[..., Client]:
         return client
 
     return poll
+
+
+@pytest.fixture
+def socket(stage: Stage) -> Callable[..., WsClient]:
+    """A WebSocket that control has accepted, subscribed to these channels."""
+
+    return lambda *channels, **asked: WsClient(stage, *channels, **asked)
 
 
 def named(channels: tuple[str | tuple[str, str], ...]) -> list[tuple[bytes, bytes | None]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+
 import h11
 import pytest
 
 from fastpath import probe_floor2 as probe
 from fastpath.frame import HeldResponse, Message, ResponseFormat
-from fastpath.probe_floor2 import STREAM_CHUNKED, STREAM_PLAIN
+from fastpath.probe_floor2 import STREAM_CHUNKED, STREAM_PLAIN, WS, WS_DEFLATED
 
 SEND = 0
 Headers = list[tuple[bytes, bytes]]
@@ -202,6 +204,69 @@ def test_45_a_timeout_after_head_has_no_body() -> None:
     assert probe.held_frame(held(), head_only=True).endswith(b"\r\nContent-Length: 9\r\n\r\n")
 
 
+def test_206_what_answers_a_poll_by_jsonp_is_wrapped() -> None:
+    hold = held((b":jsonp", b"ecb"), (b"X-A", b"1"), (b"Content-Type", b"a/b"), body=b"wait")
+    response, body = answer(probe.response_frame(published(status=404, body=b'"'), hold))
+    assert (response.status_code, response.reason) == (200, b"OK")
+    assert response.headers.raw_items()[:2] == [
+        (b"X-A", b"1"),
+        (b"Content-Type", b"application/javascript"),
+    ]
+    assert body == (
+        b'/**/cb({"code": 404, "reason": "Fine", '
+        b'"headers": {"X-A": "1", "Content-Type": "a/b"}, "body": "\\""});\n'
+    )
+    assert answer(probe.held_frame(hold))[1].endswith(b'"body": "wait"});\n')
+
+
+def test_206_in_the_basic_form_it_is_the_bare_body() -> None:
+    hold = held((b":jsonp", b"bcb"))
+    assert answer(probe.response_frame(published(body=b"[1]\n"), hold))[1] == b"/**/cb([1]);\n"
+
+
+def test_206_what_is_not_text_cannot_be_wrapped() -> None:
+    message = published((b"X-A", b"1"), body=b"\xff")
+    response, body = answer(probe.response_frame(message, held((b":jsonp", b"ecb"))))
+    assert response.status_code == 500
+    assert body == b"Upstream response could not be JSON-P encoded.\n"
+
+
 def test_a_format_without_content_has_none() -> None:
     hint = ResponseFormat(1)
     assert (hint.status, hint.headers, hint.patch, hint.body) == (200, [], False, b"")
+
+
+# -- WebSockets ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "opcode"), [(1, 1), (2, 2), (3, 9), (4, 10)])
+def test_a_websocket_gets_one_frame_of_the_kind(kind: int, opcode: int) -> None:
+    frame = probe.ws_frame(probe.message(ws=(SEND, kind, b"news")), WS)
+    assert frame == bytes((0x80 | opcode, 4)) + b"news"
+
+
+@pytest.mark.parametrize("variant", [WS, WS_DEFLATED])
+def test_a_websocket_frame_is_rendered_once(variant: int) -> None:
+    message = probe.message(ws=(SEND, 1, b"news " * 100))
+    assert probe.ws_frame(message, variant) is probe.ws_frame(message, variant)
+
+
+def test_a_compressed_frame_says_so_and_is_smaller() -> None:
+    message = probe.message(ws=(SEND, 1, b"news " * 100))
+    frame = probe.ws_frame(message, WS_DEFLATED)
+    assert frame[0] == 0xC1
+    assert len(frame) < 50
+    assert zlib.decompressobj(-15).decompress(frame[2:] + b"\0\0\xff\xff") == b"news " * 100
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(range(256))])
+def test_what_does_not_shrink_is_sent_as_it_is(content: bytes) -> None:
+    message = probe.message(ws=(SEND, 2, content))
+    assert probe.ws_frame(message, WS_DEFLATED) == probe.ws_frame(message, WS)
+
+
+@pytest.mark.parametrize("variant", [WS, WS_DEFLATED])
+def test_a_ping_is_never_compressed_and_has_125_bytes_at_most(variant: int) -> None:
+    fits, not_ = (probe.message(ws=(SEND, 3, b"p" * size)) for size in (125, 126))
+    assert probe.ws_frame(fits, variant) == b"\x89\x7d" + b"p" * 125
+    assert probe.ws_frame(not_, variant) == b""

@@ -25,8 +25,8 @@ HEAD_MAX = 1024
 BODY_MAX = 256
 
 # The only outcomes: a request, or one of these reasons.
-BAD_REQUEST, HEAD_TOO_BIG, BODY_TOO_BIG = 10, 11, 12
-OUTCOMES = {0, BAD_REQUEST, HEAD_TOO_BIG, BODY_TOO_BIG}
+BAD_REQUEST, HEAD_TOO_BIG, BODY_TOO_BIG, BAD_UPGRADE = 10, 11, 12, 14
+OUTCOMES = {0, BAD_REQUEST, HEAD_TOO_BIG, BODY_TOO_BIG, BAD_UPGRADE}
 # How a session may end that reads them: also at its own time, or because all was said.
 ENDS = OUTCOMES | {13, 31}
 # Bytes that mean something in a request, and some that never do.

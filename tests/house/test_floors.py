@@ -13,10 +13,10 @@ from support.sources import PLANES, ROOT, imports, module_of, modules, shown, so
 
 FLOORS = {
     0: "limits outcome variants reasons",
-    1: "view http_wire ws_wire ws_deflate ws_handshake link_wire patch",
+    1: "view http_wire ws_wire ws_deflate ws_handshake link_wire patch jsonp",
     2: "table frame wheel tally http_reader",
     3: "row session http_answer http_session ws_session",
-    4: "fanout link handoff",
+    4: "account fanout link handoff",
     5: "worker __main__",
 }
 SIDEWAYS = {  # the only imports that stay on a floor
@@ -26,7 +26,7 @@ SIDEWAYS = {  # the only imports that stay on a floor
     "http_answer": {"row", "session"},
     "http_session": {"row", "session", "http_answer"},
     "ws_session": {"row", "session"},
-    "link": {"fanout"},
+    "link": {"account", "fanout"},
     "handoff": {"fanout", "link"},
     "__main__": {"worker"},
 }
@@ -53,7 +53,10 @@ ROOMS = {
     "control.errors": {"control.reasons"},
     "control.log": set(),
 }
-PURE = ("control.grip", "control.routes", "control.routes_options", "control.interest", "control.link.codec")
+PURE = (
+    "control.grip", "control.routes", "control.routes_options", "control.interest",
+    "control.link.codec",
+)
 IMPURE = {"asyncio", "aiohttp", "socket", "time"}
 ROOFS = {  # entry points: nobody imports them, but for these
     "control.__main__": set(),

@@ -9,6 +9,8 @@ from control.link import codec
 from control.link.packets import (
     Action,
     Closed,
+    Counted,
+    Delivered,
     FormatKind,
     Freed,
     Granted,
@@ -16,6 +18,7 @@ from control.link.packets import (
     Hello,
     KeepAlive,
     Kind,
+    Left,
     Mode,
     Opened,
     Order,
@@ -218,6 +221,16 @@ REPORTS: dict[str, tuple[bytes, object]] = {
     "synced": (probe_wire.write_bare(Report.SYNCED), Synced()),
     "tally": (probe_wire.write_tally(b'{"sessions":2}'), Tally({"sessions": 2})),
     "pong": (probe_wire.write_bare(Report.PONG), Pong()),
+    "counted": (probe_wire.write_counted(b"news", 0, 2, 1), Counted(b"news", 0, 2, 1)),
+    "delivered": (
+        probe_wire.write_delivered(b"news", b"a-1", 3, 2, 0),
+        Delivered(b"news", b"a-1", 3, 2, 0),
+    ),
+    "delivered_no_id": (
+        probe_wire.write_delivered(b"news", None, 0, 0, 1),
+        Delivered(b"news", None, 0, 0, 1),
+    ),
+    "left": (probe_wire.write_left(REF), Left(REF)),
 }
 
 # A kind, and then the rest of the payload, whatever its size.

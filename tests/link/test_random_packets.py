@@ -13,6 +13,8 @@ from control.link import codec
 from control.link.packets import (
     Action,
     Closed,
+    Counted,
+    Delivered,
     FormatKind,
     Freed,
     Granted,
@@ -20,6 +22,7 @@ from control.link.packets import (
     Hello,
     KeepAlive,
     Kind,
+    Left,
     Mode,
     Opened,
     Order,
@@ -36,6 +39,7 @@ from fastpath import probe_wire
 U8 = st.integers(0, 0xFF)
 U16 = st.integers(0, 0xFFFF)
 U32 = st.integers(0, 0xFFFFFFFF)
+COUNTS = st.tuples(U32, U32, U32)
 U64 = st.integers(0, 2**64 - 1)
 LENGTHS = st.integers(-1, 2**63 - 1)
 RUNS = st.binary(max_size=40)
@@ -208,6 +212,17 @@ def reports(draw: st.DrawFn) -> tuple[bytes, object]:
         case Report.TALLY:
             counts = draw(st.dictionaries(NAMES, U64, max_size=3))
             return probe_wire.write_tally(orjson.dumps(counts)), Tally(counts)
+        case Report.COUNTED:
+            channel, counts = draw(st.tuples(RUNS, COUNTS))
+            return probe_wire.write_counted(channel, *counts), Counted(channel, *counts)
+        case Report.DELIVERED:
+            named = draw(st.tuples(RUNS, st.none() | RUNS, COUNTS))
+            channel, item_id, counts = named
+            return probe_wire.write_delivered(channel, item_id, *counts), Delivered(
+                channel, item_id, *counts
+            )
+        case Report.LEFT:
+            return probe_wire.write_left(ref), Left(ref)
         case Report.SYNCED | Report.PONG as op:
             return probe_wire.write_bare(op), Synced() if op == Report.SYNCED else Pong()
 

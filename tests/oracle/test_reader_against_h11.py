@@ -19,6 +19,7 @@ HEAD_MAX = 65536
 # What h11 accepts and we refuse, by our text: what a proxy passes on must have one meaning.
 ONLY_H11 = {
     b"Invalid method encountered": "llhttp knows the methods that are registered",
+    b"not a valid WebSocket request": "h11 leaves the handshake to others",
     b"CONNECT is not supported": "there is no tunnel through a push proxy",
     b"Invalid characters in url": "h11 does not look at the form of a target",
     b"Unexpected char in url schema": "the same",

@@ -28,7 +28,9 @@ def answer(body: bytes = b"", *headers: str, status: str = "200 OK", typed: bool
     """An answer to events, unless told otherwise."""
     content_type = ["Content-Type: application/websocket-events"] if typed else []
     length = f"Content-Length: {len(body)}"
-    return "\r\n".join([f"HTTP/1.1 {status}", *content_type, *headers, length, "", ""]).encode() + body
+    return (
+        "\r\n".join([f"HTTP/1.1 {status}", *content_type, *headers, length, "", ""]).encode() + body
+    )
 
 
 @dataclass
@@ -74,7 +76,7 @@ class EventOrigin:
     async def close(self) -> None:
         """Returns when everybody has hung up."""
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while self._serving:
+            while self._serving:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 
     async def asked(self, body: bytes | None = None) -> Asked:

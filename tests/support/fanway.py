@@ -63,18 +63,26 @@ class ControlResponse:
 class Fanway:
     """One running instance. Use as a context manager: leaving it asserts a clean end."""
 
-    def __init__(self, *flags: str, routes: Iterable[str] = (), routes_file: Path | None = None):
-        """Start with these flags. Routes are given one by one, or in a file that may change."""
+    def __init__(
+        self,
+        *flags: str,
+        routes: Iterable[str] = (),
+        routes_file: Path | None = None,
+        config: Path | None = None,
+    ):
+        """Start with these flags. Routes are given one by one, or in a file that may change.
+
+        The listeners are those of the settings file `config`, if there is one.
+        """
         wanted = [word for line in routes for word in ("--route", line)]
         if routes_file:
             wanted += ["--routes", str(routes_file)]
         given = set(flags)
-        defaults = {
-            "--listen": "127.0.0.1:0",
-            "--control-listen": "127.0.0.1:0",
-            "--workers": "1",
-            "--log-format": "json",
-        }
+        defaults = {"--workers": "1", "--log-format": "json"}
+        if config:
+            wanted += ["--config", str(config)]
+        else:
+            defaults |= {"--listen": "127.0.0.1:0", "--control-listen": "127.0.0.1:0"}
         filled = [w for n, v in defaults.items() if n not in given for w in (n, v)]
         self.lines: list[str] = []
         self._process = subprocess.Popen(

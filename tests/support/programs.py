@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import queue
 import shutil
+import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ def found(*names: str) -> str:
 def node(script: str) -> list[str]:
     """The command that runs a script of tests/clients with the npm packages that lie there."""
     if not NODE_MODULES.is_dir():
-        missing("the npm packages of tests/clients are not installed: make tests/clients/installed")
+        missing("the npm packages are not installed: `npm ci` in tests/clients, or `make test`")
     return [found("node"), str(CLIENTS / script)]
 
 
@@ -90,3 +92,12 @@ class Program:
         assert self._process.stdin
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that nobody else gets, for a program that says SO_REUSEADDR as servers do."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]

@@ -24,8 +24,10 @@ from fastpath.session import Limits, Roster
 from fastpath.table import HoldTable
 from fastpath.tally import Tally
 from fastpath.wheel import Wheel
+from fastpath.ws_session import WsSession
 
 START_MS = 1_000_000
+HOLDS = ("holds_response", "holds_stream", "holds_ws")
 TURNS_MAX = 10_000  # more is a loop that never rests
 
 LIMITS = {
@@ -118,6 +120,9 @@ class Transport:
 
     def set_write_buffer_limits(self, high: int) -> None:
         assert high == 0
+
+    def set_protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
 
     def write(self, run: bytes | memoryview) -> None:
         assert not self._eof_written
@@ -285,6 +290,7 @@ class Stage:
         self.faults: list[tuple[str, int, object]] = []  # what was reported as our own fault
         self.roster = Roster(self.loop, HoldTable(), Wheel(), Tally(), Limits(LIMITS | limits))
         self.roster.upstream = self.upstream
+        self.roster.make_websocket = WsSession
         self.roster.report = lambda *fault: self.faults.append(fault)
         self.fanout = Fanout(self.roster)
         self.clients: list[Client] = []
@@ -384,7 +390,7 @@ class Stage:
         assert self.roster.table.channel_count == 0
         assert self.roster.wheel.armed_count == 0
         gauges = self.roster.tally.snapshot()
-        assert [gauges[name] for name in ("sessions", "holds_response", "holds_stream")] == [0] * 3
+        assert [gauges[name] for name in ("sessions", *HOLDS)] == [0] * 4
         probe.set_clock(0)
         for client in self.clients:
             client.session = client.transport = None

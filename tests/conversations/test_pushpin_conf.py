@@ -1,0 +1,62 @@
+"""Pushpin is stopped, Fanway is started with the same files: the same ports answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from pathlib import Path
+
+import zmq
+
+from support.client import Client
+from support.fanway import Fanway
+from support.origin import Hub, Origin
+from support.pushpin import SHIPPED
+from support.spelling import answer, request
+from support.zeromq import ask, dumps, peer
+
+PORTS = ("7999", "5560", "5561", "5562", "5563")
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+def test_the_files_of_pushpin_are_enough(hub: Hub, origin: Origin, tmp_path: Path) -> None:
+    text = SHIPPED
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    for shipped, ours in ports.items():
+        text = text.replace(shipped, str(ours))
+    conf = tmp_path / "pushpin.conf"
+    conf.write_text(text)
+    (tmp_path / "routes").write_text(f"* {hub.target}\n")
+
+    with Fanway(config=conf):
+        grip = ("Grip-Hold: stream", "Grip-Channel: fruit")
+        origin.answers(answer(*grip, body=b"-"))
+        client = Client(("127.0.0.1", ports["7999"]))
+        reply = client.send(request(origin.host)).reply()
+        reply.expect(b"-")
+        assert origin.requests[0].one("grip-sig")
+
+        with peer(zmq.PUSH, f"tcp://127.0.0.1:{ports['5560']}") as publisher:
+            publisher.send(dumps({"channel": "fruit", "http-stream": {"content": "kiwi"}}))
+            reply.expect(b"kiwi")
+        publish = http.client.HTTPConnection("127.0.0.1", ports["5561"], timeout=5)
+        body = {"items": [{"channel": "fruit", "http-stream": {"content": "fig"}}]}
+        publish.request("POST", "/publish/", json.dumps(body))
+        assert publish.getresponse().status == 200
+        publish.close()
+        reply.expect(b"fig")
+        uris = ask(f"tcp://127.0.0.1:{ports['5563']}", method="get-zmq-uris")[b"value"]
+        assert uris == {
+            b"command": b"tcp://127.0.0.1:%d" % ports["5563"],
+            b"publish-pull": b"tcp://127.0.0.1:%d" % ports["5560"],
+            b"publish-sub": b"tcp://127.0.0.1:%d" % ports["5562"],
+        }
+        client.close()
