@@ -52,7 +52,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint fastpath
+	PATH="$(BIN):$$PATH" $(BIN)/cython-lint fastpath
 
 bench: build/release.done
 	$(BIN)/python -m benchmarks.macro

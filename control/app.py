@@ -39,9 +39,11 @@ from control.link.packets import (
     Tally,
 )
 from control.link.server import Link, LinkServer
+from control.listeners import ListenError, open_listeners
 from control.log import log
 from control.origin import Origins
 from control.publish import Publisher
+from control.pushpin_metrics import PushpinMetrics, Summing
 from control.rewrite import Rewriter
 from control.routes_load import load_routes
 from control.sockjs_sessions import Sessions
@@ -52,6 +54,7 @@ from control.websockets import WebSockets
 ROUTES_CHECK_SECONDS = 1.0  # how soon a change of the routes file is seen
 if TYPE_CHECKING:
     from control.zeromq.doors import Doors
+    from control.zeromq.stats_out import Telling
 
 LINGER_CHECK_SECONDS = 1.0  # how exact subscription_linger is
 
@@ -65,7 +68,7 @@ def run(
     """
     try:
         uvloop.run(_run(settings, link_path, sockets, worker_count))
-    except (SettingsError, OSError) as error:
+    except (SettingsError, ListenError, OSError) as error:
         log.error("cannot_start", why=str(error))
         sys.exit(1)
 
@@ -103,6 +106,7 @@ async def started(
         stack.callback(control.stop_sockjs)
         stack.push_async_callback(control.ingest.stop)
         await control.ingest.start(sockets)
+        await control.serve_pushpin_metrics(stack)
         for watch in (control.end_lingering(), control.watch_routes()):
             stack.callback(asyncio.create_task(watch).cancel)
         yield control
@@ -117,6 +121,7 @@ class Control:
         self._loop = asyncio.get_running_loop()
         rewriter = self._load_routes()
         self._doors: Doors | None = None
+        self._telling: Telling | None = None
         self._interest = self._make_interest()
         self._sequencer = Sequencer(
             wait_seconds=settings.message_wait / 1000, id_ttl_seconds=settings.id_cache_ttl
@@ -135,6 +140,7 @@ class Control:
                 "out_of_order": self._sequencer.overflow_count,
             },
         )
+        self._summing = Summing(self._stats, self._loop.time())
         self.origins = Origins(
             connect_timeout_seconds=settings.origin_connect_timeout_seconds,
             silence_timeout_seconds=settings.origin_timeout_seconds,
@@ -167,7 +173,20 @@ class Control:
         self._exchanges = Exchanges(self._house)
         self.websockets = WebSockets(self._house)
 
-    # -- ZeroMQ
+    # -- for those who know Pushpin
+
+    async def serve_pushpin_metrics(self, stack: contextlib.AsyncExitStack) -> None:
+        """Serve Pushpin's metrics where they are asked for, until `stack` ends. OSError."""
+        address = self._settings.prometheus_address
+        if address is None:
+            return
+        listeners = open_listeners([], [address], worker_count=0)
+        stack.callback(listeners.close)
+        log.info("metrics_open", listen=",".join(map(str, listeners.control_addresses)))
+        for sock in listeners.control:
+            metrics = PushpinMetrics(self._summing, self._settings.prometheus_prefix)
+            stack.push_async_callback(metrics.stop)
+            await metrics.start(sock)
 
     def _make_interest(self) -> Interest:
         seconds = self._settings.subscription_linger
@@ -196,14 +215,15 @@ class Control:
             publisher=self.publisher,
             websockets=self.websockets,
             links=self.links,
-            is_alive=lambda _connection_id: False,
+            summing=self._summing,
         )
+        self._telling = self._doors.telling
 
     def close_doors(self) -> None:
         """Close what speaks ZeroMQ."""
         if self._doors is not None:
             self._doors.close()
-            self._doors = None
+            self._doors = self._telling = None
 
     def stop_sockjs(self) -> None:
         """End the sessions of SockJS."""
@@ -254,9 +274,13 @@ class Control:
         self.websockets.lost(link)
         self._interest.lost(link.worker, self._loop.time())
         self._stats.worker_lost(link.worker)
+        if self._telling is not None:
+            self._telling.lost(link.worker)
 
     def reported(self, link: Link, report: AnyReport) -> None:
         """Tell whoever a report concerns."""
+        if self._telling is not None:
+            self._telling.reported(link.worker, report)
         match report:
             case Opened(websocket=True):
                 handshake = Handshake(self._house, self.websockets, link, report)

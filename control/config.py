@@ -21,8 +21,7 @@ from pydantic_settings import (
 )
 
 from control.address import Address, parse_address
-from control.config_field import TextList
-from control.config_field import setting as _setting
+from control.config_field import TextList, setting
 from control.config_zeromq import ZeroMqSettings
 from control.log import LogFormat, LogLevel
 from control.reasons import worker_table
@@ -48,20 +47,20 @@ class Settings(ZeroMqSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
-    listen: TextList = _setting(
+    listen: TextList = setting(
         ["0.0.0.0:7999"],
         "Listening",
         "Where clients connect. A lone PORT means all IPv4 addresses; port 0 takes a free one.",
         metavar="ADDR:PORT, [V6]:PORT, PORT or unix:PATH",
     )
-    control_listen: TextList = _setting(
+    control_listen: TextList = setting(
         ["127.0.0.1:5561"],
         "Listening",
         "Where publishers, /metrics and /healthz are served. It asks nobody who they are: keep it "
         "private. A lone PORT means 127.0.0.1.",
         metavar="ADDR:PORT, [V6]:PORT, PORT or unix:PATH",
     )
-    workers: int = _setting(
+    workers: int = setting(
         0,
         "Listening",
         "Processes that carry client connections. 0: one for each core this process may use.",
@@ -69,7 +68,7 @@ class Settings(ZeroMqSettings):
         ge=0,
         le=1024,
     )
-    client_maxconn: int = _setting(
+    client_maxconn: int = setting(
         50_000,
         "Listening",
         "Client connections at once, shared evenly among the workers; more are refused.",
@@ -78,38 +77,38 @@ class Settings(ZeroMqSettings):
         le=10_000_000,
     )
 
-    routes: str = _setting(
+    routes: str = setting(
         ROUTES_FILE,
         "Routes and origins",
         "The routes file. A relative path starts at the folder of the settings file that names "
         "it, else at the current one. It is read again when it changes, and on SIGHUP.",
         metavar="FILE",
     )
-    route: TextList = _setting(
+    route: TextList = setting(
         [],
         "Routes and origins",
         'One line of a routes file, such as "* localhost:8000". Replaces the file.',
         metavar='"COND TARGET"',
     )
-    auto_cross_origin: bool = _setting(
+    auto_cross_origin: bool = setting(
         False,
         "Routes and origins",
         "Let pages of any site use every route: CORS headers where an answer lacks them, and "
         "JSON-P. The route option aco does so for one route.",
     )
-    sockjs_url: str = _setting(
+    sockjs_url: str = setting(
         "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js",
         "Routes and origins",
         "The script that the iframe of SockJS loads, on routes with sockjs.",
         metavar="URL",
     )
-    accept_pushpin_route: bool = _setting(
+    accept_pushpin_route: bool = setting(
         False,
         "Routes and origins",
         "Let a request choose its route by Pushpin-Route: ID. For a proxy in front that sets it, "
         "or takes it away.",
     )
-    origin_connect_timeout_seconds: int = _setting(
+    origin_connect_timeout_seconds: int = setting(
         10,
         "Routes and origins",
         "How long connecting to a target may take before the next one is tried.",
@@ -117,7 +116,7 @@ class Settings(ZeroMqSettings):
         ge=1,
         le=600,
     )
-    origin_timeout_seconds: int = _setting(
+    origin_timeout_seconds: int = setting(
         1800,
         "Routes and origins",
         "How long an origin may send nothing before the request is given up.",
@@ -125,26 +124,26 @@ class Settings(ZeroMqSettings):
         ge=1,
         le=86_400,
     )
-    debug: bool = _setting(
+    debug: bool = setting(
         False,
         "Routes and origins",
         "Tell clients why an origin's answer could not be used. For development.",
     )
 
-    sig_key: str = _setting(
+    sig_key: str = setting(
         "",
         "Signing",
         "Signs requests to origins with Grip-Sig. Text, base64:TEXT, or file:PATH. "
         "Empty: requests are not signed.",
         metavar="KEY",
     )
-    sig_iss: str = _setting(
+    sig_iss: str = setting(
         "pushpin",
         "Signing",
         "The issuer in Grip-Sig. Empty: requests are not signed.",
         metavar="NAME",
     )
-    upstream_key: str = _setting(
+    upstream_key: str = setting(
         "",
         "Signing",
         "Clients whose Grip-Sig is signed with this key are GRIP proxies: they get an origin's "
@@ -152,36 +151,36 @@ class Settings(ZeroMqSettings):
         metavar="KEY",
     )
 
-    set_x_forwarded_protocol: Literal["proto-only", "true", "false"] = _setting(
+    set_x_forwarded_protocol: Literal["proto-only", "true", "false"] = setting(
         "proto-only",
         "Forwarding headers",
         "Tell origins of TLS clients by X-Forwarded-Proto; with true, by X-Forwarded-Protocol too.",
     )
-    accept_x_forwarded_protocol: bool = _setting(
+    accept_x_forwarded_protocol: bool = setting(
         False,
         "Forwarding headers",
         "Believe a client's X-Forwarded-Proto. For a proxy in front that sets it.",
     )
-    x_forwarded_for: TextList = _setting(
+    x_forwarded_for: TextList = setting(
         [],
         "Forwarding headers",
         "What happens to X-Forwarded-For: truncate:N keeps the last N addresses, append adds the "
         "client's. Empty: left as it is.",
         metavar="truncate:N,append",
     )
-    x_forwarded_for_trusted: TextList = _setting(
+    x_forwarded_for_trusted: TextList = setting(
         [],
         "Forwarding headers",
         "The same for clients that are trusted by upstream_key.",
         metavar="truncate:N,append",
     )
-    cdn_loop: str = _setting(
+    cdn_loop: str = setting(
         "",
         "Forwarding headers",
         "Added to CDN-Loop, so that origins and others can tell a loop. Empty: nothing.",
         metavar="TOKEN",
     )
-    orig_headers_need_mark: TextList = _setting(
+    orig_headers_need_mark: TextList = setting(
         [],
         "Forwarding headers",
         "On routes with orig_headers: headers that are the original client's only if they come "
@@ -189,7 +188,7 @@ class Settings(ZeroMqSettings):
         metavar="NAME",
     )
 
-    client_buffer_size: int = _setting(
+    client_buffer_size: int = setting(
         8192,
         "Limits for clients",
         "The longest request head; a longer one is answered 431.",
@@ -197,7 +196,7 @@ class Settings(ZeroMqSettings):
         ge=1024,
         le=131_072,
     )
-    head_timeout_seconds: int = _setting(
+    head_timeout_seconds: int = setting(
         30,
         "Limits for clients",
         "How long a request head may take from its first byte; then 408.",
@@ -205,7 +204,7 @@ class Settings(ZeroMqSettings):
         ge=1,
         le=3600,
     )
-    idle_timeout_seconds: int = _setting(
+    idle_timeout_seconds: int = setting(
         75,
         "Limits for clients",
         "How long a connection may wait for its next request. Holds are not idle.",
@@ -213,7 +212,7 @@ class Settings(ZeroMqSettings):
         ge=1,
         le=86_400,
     )
-    stall_timeout_seconds: int = _setting(
+    stall_timeout_seconds: int = setting(
         60,
         "Limits for clients",
         "How long a client may take nothing of what waits for it; then it is disconnected.",
@@ -221,7 +220,7 @@ class Settings(ZeroMqSettings):
         ge=1,
         le=86_400,
     )
-    request_body_max_bytes: int = _setting(
+    request_body_max_bytes: int = setting(
         0,
         "Limits for clients",
         "The longest request body; a longer one is answered 413. 0: no limit, since bodies are "
@@ -230,7 +229,7 @@ class Settings(ZeroMqSettings):
         ge=0,
         le=2**50,
     )
-    connection_subscription_max: int = _setting(
+    connection_subscription_max: int = setting(
         20,
         "Limits for clients",
         "Channels of one held connection; further ones are ignored.",
@@ -239,13 +238,13 @@ class Settings(ZeroMqSettings):
         le=10_000,
     )
 
-    allow_compression: bool = _setting(
+    allow_compression: bool = setting(
         False,
         "Limits for clients",
         "Let WebSocket clients negotiate permessage-deflate. A published message is compressed "
         "once, not once a client.",
     )
-    ws_message_max_bytes: int = _setting(
+    ws_message_max_bytes: int = setting(
         0,
         "Limits for clients",
         "The longest message of a WebSocket client, decompressed; a longer one closes with 1009. "
@@ -255,7 +254,7 @@ class Settings(ZeroMqSettings):
         le=2**50,
     )
 
-    push_in_http_max_headers_size: int = _setting(
+    push_in_http_max_headers_size: int = setting(
         10_000,
         "Publishing",
         "The longest head of a publish request.",
@@ -263,7 +262,7 @@ class Settings(ZeroMqSettings):
         ge=1024,
         le=131_072,
     )
-    push_in_http_max_body_size: int = _setting(
+    push_in_http_max_body_size: int = setting(
         1_000_000,
         "Publishing",
         "The longest body of a publish request.",
@@ -271,7 +270,7 @@ class Settings(ZeroMqSettings):
         ge=1024,
         le=3_000_000,  # so that an item fits a packet of the link, fastpath/LINK.md
     )
-    id_cache_ttl: int = _setting(
+    id_cache_ttl: int = setting(
         60,
         "Publishing",
         "How long an item's id is remembered, so that a second one with it is dropped. 0: not.",
@@ -279,7 +278,7 @@ class Settings(ZeroMqSettings):
         ge=0,
         le=86_400,
     )
-    message_wait: int = _setting(
+    message_wait: int = setting(
         5000,
         "Publishing",
         "How long an item waits for the one that its prev-id names.",
@@ -287,7 +286,7 @@ class Settings(ZeroMqSettings):
         ge=0,
         le=600_000,
     )
-    subscription_linger: int = _setting(
+    subscription_linger: int = setting(
         60,
         "Publishing",
         "How long the last id of a channel is kept after its last subscriber has left.",
@@ -295,7 +294,7 @@ class Settings(ZeroMqSettings):
         ge=0,
         le=86_400,
     )
-    link_backlog_max_bytes: int = _setting(
+    link_backlog_max_bytes: int = setting(
         16 * 1024 * 1024,
         "Publishing",
         "What may wait for one worker; beyond it, publishers wait.",
@@ -304,7 +303,7 @@ class Settings(ZeroMqSettings):
         le=1024 * 1024 * 1024,
     )
 
-    stop_timeout_seconds: int = _setting(
+    stop_timeout_seconds: int = setting(
         10,
         "Stopping and logs",
         "How long ordinary requests may take to finish when Fanway stops. Holds are closed.",
@@ -312,12 +311,12 @@ class Settings(ZeroMqSettings):
         ge=0,
         le=3600,
     )
-    log_level: LogLevel = _setting(
+    log_level: LogLevel = setting(
         "info",
         "Stopping and logs",
         "What is logged: info is start, stop and problems; debug is every request.",
     )
-    log_format: LogFormat = _setting(
+    log_format: LogFormat = setting(
         "logfmt", "Stopping and logs", "How a line of the log is written: key=value, or JSON."
     )
 
@@ -409,6 +408,7 @@ class Settings(ZeroMqSettings):
             "stall_timeout_ms": self.stall_timeout_seconds * 1000,
             "allow_compression": self.allow_compression,
             "ws_message_max_bytes": self.ws_message_max_bytes,
+            "accounts": bool(self.stats_spec),
             "stop_timeout_ms": self.stop_timeout_seconds * 1000,
             "reasons": worker_table(head_bytes_max=self.client_buffer_size),
         }

@@ -11,8 +11,10 @@ from typing import Any, Literal
 from pydantic import field_validator
 from pydantic_settings import BaseSettings
 
+from control.address import Address, parse_address
 from control.config_field import TextList, setting
 
+ALL_IPV4 = "0.0.0.0"
 GROUP = "ZeroMQ"
 STATS_GROUP = "Statistics"
 SPEC = "tcp://ADDR:PORT, or ipc://PATH"
@@ -117,6 +119,13 @@ class ZeroMqSettings(BaseSettings):
             raise ValueError(f"{value!r} is not an octal mode, such as 660")
         return value
 
+    @field_validator("prometheus_port")
+    @classmethod
+    def _prometheus_address(cls, value: str) -> str:
+        if value:
+            parse_address(value, default_host=ALL_IPV4, port_min=0)
+        return value
+
     @field_validator("prometheus_prefix")
     @classmethod
     def _prefix(cls, value: str) -> str:
@@ -132,6 +141,12 @@ class ZeroMqSettings(BaseSettings):
         return [part for part in re.split(r"[,\s]+", value) if part]
 
     # -- what the settings mean
+
+    @property
+    def prometheus_address(self) -> Address | None:
+        """`prometheus_port`, parsed."""
+        text = self.prometheus_port
+        return parse_address(text, default_host=ALL_IPV4, port_min=0) if text else None
 
     @property
     def zeromq_names(self) -> list[str]:

@@ -285,8 +285,10 @@ class Exchange(Answering):
             self._answer(instruct, told.encode())
             return None
         headers = [*self._readable(instruct.response.headers)]
-        if self._wrapping is not None and instruct.mode is HoldMode.RESPONSE:
-            headers.insert(0, self._wrapping.callback.mark)
+        if self._wrapping is not None:
+            request_body = b""  # it is in the query, and is found there again
+            if instruct.mode is HoldMode.RESPONSE:
+                headers.insert(0, self._wrapping.callback.mark)
         hold = decide_hold(
             self._ref,
             replace(instruct, response=replace(instruct.response, headers=headers)),

@@ -148,10 +148,15 @@ class Rewriter:
         )
         if route is None:
             raise Refused(reasons.ROUTE_NOT_FOUND, f"no route for {host_of(authority)!r}")
-        is_trusted = self._verifier is not None and self._verifier.trusts(
-            first(opened.headers, b"grip-sig") or b"", time.time()
-        )
+        is_trusted = self._trusts(opened)
         return Matched(route, authority, text, mark + query, is_tls, is_trusted)
+
+    def _trusts(self, opened: Opened) -> bool:
+        """Whether the client is a GRIP proxy (GRIP.md 6.4)."""
+        if self._verifier is None:
+            return False
+        token = first(opened.headers, b"grip-sig")
+        return token is not None and self._verifier.trusts(token, time.time())
 
     def requests(
         self, matched: Matched, opened: Opened, lasts: Lasts

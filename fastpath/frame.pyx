@@ -8,7 +8,7 @@ from fastpath.link_wire cimport Kind
 from fastpath.patch import patched
 from fastpath.variants cimport Variant
 from fastpath.ws_deflate cimport WINDOW_BITS_MAX, deflated
-from fastpath.ws_wire cimport WS_CONTROL_MAX, Opcode, ws_frame
+from fastpath.ws_wire cimport WS_CONTROL_MAX, Opcode, ws_frame as render_ws
 
 cdef frozenset FRAMING = frozenset(
     (b"connection", b"keep-alive", b"transfer-encoding", b"content-length")
@@ -128,12 +128,12 @@ cdef bytes whole_frame(int kind, bytes content, int window_bits):
     if kind == Kind.KIND_PING or kind == Kind.KIND_PONG:
         if len(content) > WS_CONTROL_MAX:
             return b""
-        return ws_frame(
+        return render_ws(
             Opcode.PING if kind == Kind.KIND_PING else Opcode.PONG, content, True, False
         )
     if window_bits:
         small = deflated(content, window_bits)
-    return ws_frame(
+    return render_ws(
         Opcode.TEXT if kind == Kind.KIND_TEXT else Opcode.BINARY,
         content if small is None else small, True, small is not None,
     )
@@ -152,7 +152,7 @@ cdef list merged(list held, list published):
         (name, value) for name, value in published
         if not name.lower().startswith(b"grip-") and name.lower() not in FRAMING
     ]
-    cdef set gone = {name.lower() for name, value in published}
+    cdef set gone = {name.lower() for name, _ in published}
     gone |= FRAMING
     return [(name, value) for name, value in held if name.lower() not in gone] + new
 

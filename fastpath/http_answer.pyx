@@ -5,7 +5,6 @@ connection outlives it, and how it ends when it cannot be completed, is decided 
 nothing and holds nothing; the other half (http_session) says what comes after an answer.
 """
 
-cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 
 from fastpath.http_reader cimport Request

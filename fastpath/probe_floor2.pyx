@@ -2,11 +2,13 @@
 
 import gc
 
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpath.frame cimport (
-    HeldResponse, Message, ResponseFormat, StreamFormat, WsFormat, held_frame as held,
+    HeldResponse, Message, ResponseFormat, StreamFormat, WsFormat, held_frame as timeout_bytes,
 )
+from fastpath.outcome cimport Outcome
 from fastpath.table cimport NOWHERE, HoldTable, Spool
 from fastpath.tally cimport Counter, Tally
 from fastpath.variants cimport Mode, Variant, mode_of
@@ -80,7 +82,97 @@ def set_walking(HoldTable table, bint walking):
 
 
 def check_table(HoldTable table):
-    table.check()
+    check_columns(table)
+
+
+cdef Outcome check_columns(HoldTable table) except Outcome.FAIL:
+    # AssertionError unless every row is where it says, the counts agree, and nothing is both
+    # free and in use, or neither.
+    cdef uint32_t spool, members = 0
+    for spool in range(table._spool_room):
+        members += table._spools[spool].count
+    assert check_sessions(table) == members == table.subscription_count
+    assert len(table._ids) == table.channel_count
+    return check_free(table, check_spools(table))
+
+
+cdef uint32_t check_sessions(HoldTable table) except? NOWHERE:
+    # How many rows the lists of the sessions have, each seen once and where it says.
+    cdef uint32_t slot, row, count = 0
+    cdef Spool* s
+    cdef bytearray seen = bytearray(table._row_room)
+    cdef set channels
+    for slot in range(table._slot_room):
+        channels = set()
+        row = table._head[slot]
+        while row != NOWHERE:
+            assert row < table._row_room and not seen[row]
+            seen[row] = 1
+            assert table._spool[row] < table._spool_room
+            s = &table._spools[table._spool[row]]
+            assert table._place[row] < s.count
+            assert s.slots[table._place[row]] == slot and s.rows[table._place[row]] == row
+            assert s.channel not in channels
+            channels.add(s.channel)
+            count += 1
+            row = table._next[row]
+    return count
+
+
+cdef uint32_t check_spools(HoldTable table) except? NOWHERE:
+    # How many spools the channels have, each seen once, not empty, with a key of its own.
+    cdef uint32_t number, spool, count = 0
+    cdef Spool* s
+    cdef bytes channel
+    cdef bytearray seen = bytearray(table._spool_room)
+    cdef set keys
+    for channel, number in table._ids.items():
+        assert table._names[number] == channel and table._first[number] != NOWHERE
+        keys = set()
+        spool = table._first[number]
+        while spool != NOWHERE:
+            assert spool < table._spool_room and not seen[spool]
+            seen[spool] = 1
+            s = &table._spools[spool]
+            assert s.channel == number and 0 < s.count <= s.room
+            key = (s.variant, bytes_of(s.prev_id), bytes_of(s.traits))
+            assert key not in keys
+            keys.add(key)
+            count += 1
+            spool = s.next
+    return count
+
+
+cdef Outcome check_free(HoldTable table, uint32_t spools) except Outcome.FAIL:
+    # What is not in use is on its list of the free, once.
+    cdef uint32_t i
+    cdef set free = set()
+    i = table._free_row
+    while i != NOWHERE:
+        assert i < table._row_room and i not in free
+        free.add(i)
+        i = table._next[i]
+    assert len(free) + table.subscription_count == table._row_room
+    free.clear()
+    i = table._free_spool
+    while i != NOWHERE:
+        assert i < table._spool_room and i not in free and table._spools[i].count == 0
+        assert table._spools[i].prev_id is NULL and table._spools[i].traits is NULL
+        free.add(i)
+        i = table._spools[i].next
+    assert len(free) + spools == table._spool_room
+    free.clear()
+    i = table._free_channel
+    while i != NOWHERE:
+        assert i < table._channel_room and i not in free and table._names[i] is None
+        free.add(i)
+        i = table._first[i]
+    assert len(free) + table.channel_count == table._channel_room == len(table._names)
+    return Outcome.DONE
+
+
+cdef bytes bytes_of(PyObject* held):
+    return None if held is NULL else <bytes> held
 
 
 # -- the wheel
@@ -139,7 +231,7 @@ def response_frame(Message m, HeldResponse held, int minor=1, bint keep_alive=Tr
 
 
 def held_frame(HeldResponse response, int minor=1, bint keep_alive=True, bint head_only=False):
-    return held(response, minor, keep_alive, head_only)
+    return timeout_bytes(response, minor, keep_alive, head_only)
 
 
 # -- the tally

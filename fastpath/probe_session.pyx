@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from fastpath import probe_floor2
 from fastpath cimport link_wire, session as session_room
 from fastpath.fanout cimport Fanout
 from fastpath.frame cimport (
@@ -235,5 +236,5 @@ def waiting_count(Roster roster):
 
 def check(Roster roster):
     """The columns of the table and of the wheel agree with each other."""
-    roster.table.check()
+    probe_floor2.check_table(roster.table)
     roster.wheel.check()

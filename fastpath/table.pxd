@@ -30,7 +30,7 @@ cdef class HoldTable:
         list _names            # channel number -> bytes, or None when free
         uint32_t* _first       # owned; [channel] its first spool
         uint32_t _channel_room
-        uint32_t _free_channel # head of the free channels, threaded through _first
+        uint32_t _free_channel  # head of the free channels, threaded through _first
         # -- spools
         Spool* _spools         # owned
         uint32_t _spool_room
@@ -78,8 +78,6 @@ cdef class HoldTable:
     cdef uint32_t spool_of(self, uint32_t slot, bytes channel) except? NOWHERE
     cdef uint64_t delivered_ms(self, uint32_t slot) noexcept nogil  # the least of its spools
     cdef uint32_t held_count(self, uint32_t slot) noexcept nogil
-    # -- checking (tests, after every step)
-    cdef Outcome check(self) except Outcome.FAIL
     # -- its own: room, which may be refused
     cdef Outcome _refuse_while_walking(self) except Outcome.FAIL
     cdef Outcome _reach_slot(self, uint32_t slot) except Outcome.FAIL
@@ -107,7 +105,3 @@ cdef class HoldTable:
     cdef Outcome _drop_row(self, uint32_t row, list freed) except Outcome.FAIL
     cdef Outcome _join_spool(self, uint32_t row, uint32_t spool, uint32_t slot) noexcept nogil
     cdef Outcome _leave_spool(self, uint32_t row) except Outcome.FAIL
-    # -- its own: checking
-    cdef uint32_t _check_sessions(self) except? NOWHERE
-    cdef uint32_t _check_spools(self) except? NOWHERE
-    cdef Outcome _check_free(self, uint32_t spools) except Outcome.FAIL

@@ -143,9 +143,7 @@ class Worker:
             if listener.family == socket.AF_UNIX:
                 make = self._loop.create_unix_server
             self._servers.append(
-                await make(
-                    lambda: HttpSession(self._roster), sock=listener, backlog=ACCEPT_BACKLOG
-                )
+                await make(lambda: HttpSession(self._roster), sock=listener, backlog=ACCEPT_BACKLOG)
             )
         gc.collect()
         gc.freeze()

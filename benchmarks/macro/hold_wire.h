@@ -1,5 +1,5 @@
-/* What the far end of a hold receives: a response head, then chunks or WebSocket frames, and in them
- * numbered payloads.
+/* What the far end of a hold receives: a response head, then chunks or WebSocket frames, and in
+ * them numbered payloads.
  *
  * It reads byte by byte, so that it never matters how they arrive, and accepts nothing but what a
  * hold answers: status 200 and well-formed chunks without extensions, or status 101 and unmasked

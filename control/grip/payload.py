@@ -71,9 +71,7 @@ def write_tnetstring(value: object) -> bytes:
 def write(value: JsonObject, *, as_json: bool) -> bytes:
     """Write a payload with the letter that says how it is written."""
     if as_json:
-        # What is no UTF-8 cannot stand in JSON.
-        text = orjson.dumps(_printable(value))
-        return JSON + text
+        return JSON + orjson.dumps(_printable(value))
     return TNETSTRING + write_tnetstring(value)
 
 
@@ -152,11 +150,13 @@ def _raw(value: object) -> object:
     if isinstance(value, list):
         return [_raw(element) for element in value]
     if isinstance(value, dict):
-        return {_raw(key): _raw(element) for key, element in value.items()}
+        # The library writes a map from its end.
+        return {_raw(key): _raw(element) for key, element in reversed(value.items())}
     return value
 
 
 def _printable(value: JsonObject) -> JsonObject:
+    # What is no UTF-8 cannot stand in JSON.
     return {
         key: element.encode("utf-8", "replace").decode() if isinstance(element, str) else element
         for key, element in value.items()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 
 from control.config import Settings
 from control.link.server import LinkServer
 from control.publish import Publisher
+from control.pushpin_metrics import Summing
 from control.websockets import WebSockets
 from control.zeromq.command import Commands, CommandServer
 from control.zeromq.ingest import PullIngest, SubIngest
 from control.zeromq.sockets import Sockets
+from control.zeromq.stats_out import Telling
 
 
 class Doors:
@@ -23,16 +25,18 @@ class Doors:
         publisher: Publisher,
         websockets: WebSockets,
         links: LinkServer,
-        is_alive: Callable[[str], bool],
+        summing: Summing,
     ) -> None:
-        """Open what is asked for, in a running loop. CannotOpen.
-
-        `is_alive` knows the connections whose ids statistics have named.
-        """
+        """Open what is asked for, in a running loop. CannotOpen."""
         self._sockets = sockets = Sockets(ipc_mode=settings.ipc_mode)
         self._sub: SubIngest | None = None
+        self.telling: Telling | None = None
         addresses: dict[str, str] = {}
         try:
+            if settings.stats_spec:
+                self.telling = Telling(
+                    sockets, settings, instance=f"fanway_{os.getpid()}", summing=summing
+                )
             if settings.push_in_spec:
                 pull = PullIngest(sockets, settings.push_in_spec, publisher=publisher, links=links)
                 addresses["publish-pull"] = pull.address
@@ -50,7 +54,7 @@ class Doors:
                 commands = Commands(
                     publisher=publisher,
                     websockets=websockets,
-                    is_alive=is_alive,
+                    is_alive=self.telling.account.is_alive if self.telling else _nobody,
                     addresses=addresses,
                 )
                 server = CommandServer(
@@ -73,4 +77,10 @@ class Doors:
 
     def close(self) -> None:
         """Close everything."""
+        if self.telling is not None:
+            self.telling.close()
         self._sockets.close()
+
+
+def _nobody(_connection_id: str) -> bool:
+    return False

@@ -67,7 +67,7 @@ class SubIngest:
         self._socket = sockets.open(
             zmq.SUB, specs, name="push_in_sub_specs", connect=connect, send_max=NO_LIMIT
         )
-        sockets.read(self._socket, self._take, links.uncongested)
+        self._reading = sockets.read(self._socket, self._take, links.uncongested)
         self.address = None if connect else endpoint(self._socket)
 
     def subscribe(self, channel: str) -> None:
@@ -75,12 +75,14 @@ class SubIngest:
         topic = to_bytes(channel)
         self._topics.add(topic)
         self._socket.subscribe(topic)
+        self._reading.look()
 
     def unsubscribe(self, channel: str) -> None:
         """Ask publishers for a channel no longer: it has been forgotten."""
         topic = to_bytes(channel)
         self._topics.remove(topic)
         self._socket.unsubscribe(topic)
+        self._reading.look()
 
     def _take(self, parts: list[bytes]) -> None:
         if len(parts) != 2:

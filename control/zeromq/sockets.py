@@ -40,7 +40,7 @@ class Sockets:
     def __init__(self, *, ipc_mode: int | None) -> None:
         self._context = zmq.Context()
         self._ipc_mode = ipc_mode
-        self._tasks: list[asyncio.Task[None]] = []
+        self._readings: list[Reading] = []
         self._sockets: list[Socket] = []
 
     def open(
@@ -89,57 +89,70 @@ class Sockets:
         if path is not None and self._ipc_mode is not None:
             path.chmod(self._ipc_mode)
 
-    def read(self, socket: Socket, take: Take, flowing: Flowing) -> None:
+    def read(self, socket: Socket, take: Take, flowing: Flowing) -> Reading:
         """Give every message of a socket to `take`, whenever `flowing` lets it."""
-        self._tasks.append(asyncio.create_task(_read(socket, take, flowing)))
+        reading = Reading(socket, take, flowing)
+        self._readings.append(reading)
+        return reading
 
     def close(self) -> None:
         """Stop reading, and close all sockets. Waits for what has been sent, CLOSE_LINGER_MS."""
-        for task in self._tasks:
-            task.cancel()
+        for reading in self._readings:
+            reading.stop()
         for socket in self._sockets:
-            asyncio.get_running_loop().remove_reader(socket.fileno())
             socket.close()
         self._context.term()
 
 
-async def _read(socket: Socket, take: Take, flowing: Flowing) -> None:
-    readable = asyncio.Event()
+class Reading:
+    """Reads one socket, in a task of its own."""
 
-    def changed() -> None:
-        # Asking for the state also makes the descriptor quiet until the next change.
-        if _state(socket) & zmq.POLLIN:
-            readable.set()
+    def __init__(self, socket: Socket, take: Take, flowing: Flowing) -> None:
+        self._socket = socket
+        self._take = take
+        self._flowing = flowing
+        self._readable = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(socket.fileno(), self.look)
+        self._task = self._loop.create_task(self._read())
+        self.look()  # of what came before there was a reader nobody is told
 
-    asyncio.get_running_loop().add_reader(socket.fileno(), changed)
-    changed()  # of what came before there was a reader nobody is told
-    while True:
-        await readable.wait()
-        await flowing()
-        if not _read_some(socket, take):
-            readable.clear()
-            changed()  # what `take` has sent may have used up the sign of a change
-        await asyncio.sleep(0)
+    def look(self) -> None:
+        """Find out whether there is something to read. Due after whatever uses the socket.
 
+        A send takes note of what has arrived too, and the descriptor no longer shows it then.
+        """
+        if cast(int, self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
+            self._readable.set()
 
-def _read_some(socket: Socket, take: Take) -> bool:
-    """Take messages, READ_COUNT at most. Whether there may be more."""
-    for _ in range(READ_COUNT):
-        try:
-            parts = socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        try:
-            take(parts)
-        except Exception:
-            log.exception("internal_error", where="zeromq")
-    return True
+    def stop(self) -> None:
+        """Read no more."""
+        self._task.cancel()
+        self._loop.remove_reader(self._socket.fileno())
+
+    async def _read(self) -> None:
+        while True:
+            await self._readable.wait()
+            await self._flowing()
+            if not self._read_some():
+                self._readable.clear()
+                self.look()
+            await asyncio.sleep(0)
+
+    def _read_some(self) -> bool:
+        """Take messages, READ_COUNT at most. Whether there may be more."""
+        for _ in range(READ_COUNT):
+            try:
+                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return False
+            try:
+                self._take(parts)
+            except Exception:
+                log.exception("internal_error", where="zeromq")
+        return True
 
 
 def endpoint(socket: Socket) -> str:
     """The address that a socket really has, where it listens."""
     return cast(bytes, socket.get(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
-
-
-def _state(socket: Socket) -> int:
-    return cast(int, socket.get(zmq.EVENTS))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from websockets.sync.client import connect
@@ -13,6 +14,9 @@ from support.fanway import Fanway
 from support.keys import SIG_KEY
 from support.programs import Program, node, reserved_port
 from support.spelling import request
+from support.waiting import until
+
+Ask = Callable[..., Client]
 
 STREAM_OPEN = b"event: stream-open\ndata: \n\n"
 
@@ -31,7 +35,7 @@ def application() -> Iterator[tuple[Fanway, int]]:
 
 
 @pytest.fixture
-def ask(application: tuple[Fanway, int]) -> Iterator[object]:
+def ask(application: tuple[Fanway, int]) -> Iterator[Ask]:
     clients: list[Client] = []
 
     def ask(target: str, *headers: str, **spelling: object) -> Client:
@@ -43,7 +47,7 @@ def ask(application: tuple[Fanway, int]) -> Iterator[object]:
         client.close()
 
 
-def _say(ask, text: str) -> None:
+def _say(ask: Ask, text: str) -> None:
     said = ask("/say", "Content-Type: text/plain", method="POST", body=text.encode())
     assert said.response("POST").status == 204
 
@@ -55,7 +59,7 @@ def test_it_refuses_what_the_proxy_has_not_signed(application: tuple[Fanway, int
     assert unsigned.status == 501
 
 
-def test_an_event_reaches_an_event_stream(ask) -> None:
+def test_an_event_reaches_an_event_stream(ask: Ask) -> None:
     reply = ask("/events", "Accept: text/event-stream").reply()
     reply.expect(STREAM_OPEN)
     for text in ("first", "second"):
@@ -64,13 +68,15 @@ def test_an_event_reaches_an_event_stream(ask) -> None:
         reply.expect(event.encode())
 
 
-def test_a_poll_is_answered(ask, application: tuple[Fanway, int]) -> None:
+def test_a_poll_is_answered(ask: Ask, application: tuple[Fanway, int]) -> None:
     waiting = ask("/poll")
+    held = partial(application[0].metric, "fanway_holds", mode="response")
+    until(lambda: held() == 1, "a poll is held")
     _say(ask, "hello")
     assert waiting.response().body == b"hello\n"
 
 
-def test_a_websocket_talks_and_hears(ask, application: tuple[Fanway, int]) -> None:
+def test_a_websocket_talks_and_hears(ask: Ask, application: tuple[Fanway, int]) -> None:
     host, port = application[0].address
     with connect(f"ws://{host}:{port}/ws") as client:
         client.send("hello")

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.fanway import run_command
 
 from control.cli import main
 from control.config import Settings
 from control.config_text import example, flag
+from support.fanway import run_command
 
 Outcome = tuple[int, str, str]
 Cli = Callable[..., Outcome]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.fake_worker import FakeWorker, Order, eventually
 
 from control.app import Control, started
 from control.config import Settings
@@ -24,6 +23,7 @@ from control.exchange import (
 )
 from control.grip.instruct import Channel, HoldMode, Instruct, NextLink, Response
 from control.grip.item import items_from_json
+from support.fake_worker import FakeWorker, Order, eventually
 
 REF = 1 << 32 | 7
 WINDOW = 256 * 1024

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.fake_worker import FakeWorker, eventually
 
 from control.app import Control, started
 from control.config import Settings
 from control.ingest import _negotiate
+from support.fake_worker import FakeWorker, eventually
 
 ITEM = {"channel": "a", "http-stream": {"content": "x"}}
 BODY = json.dumps({"items": [ITEM]})

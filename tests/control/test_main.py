@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.waiting import until
-
 from control.config import Settings
+from support.waiting import until
 
 
 def test_control_serves_what_it_inherits_and_ends_with_the_supervisor(tmp_path: Path) -> None:

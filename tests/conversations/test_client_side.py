@@ -321,7 +321,17 @@ def test_a_get_may_have_a_body(ask: Ask, origin: Origin) -> None:
     assert origin.requests[0].body == b"unusual"
 
 
-@pytest.mark.parametrize("protocol", ["websocket", "h2c", "TLS/1.0", "anything"])
+def test_212_an_upgrade_to_websocket_that_is_none_is_refused(ask: Ask, origin: Origin) -> None:
+    reply = ask("/", "Connection: Upgrade", "Upgrade: websocket").response()
+    assert (reply.status, reply.body.decode()) == (
+        400,
+        'Request contained an Upgrade header with value "websocket" but the request was not a '
+        "valid WebSocket request.\n",
+    )
+    assert origin.requests == []
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "TLS/1.0", "anything"])
 def test_an_upgrade_is_passed_as_an_ordinary_request_without_it(
     ask: Ask, origin: Origin, protocol: str
 ) -> None:

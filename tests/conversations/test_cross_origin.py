@@ -272,6 +272,21 @@ def test_206_the_publish_that_answers_a_poll_is_wrapped(
     assert cors(reply)["Allow-Origin"] == "*"
 
 
+def test_206_a_poll_that_asks_again_asks_the_same(
+    ask: Callable[..., Client], open_house: Fanway, origin: Origin, channel: str
+) -> None:
+    grip = ("Grip-Hold: response", f"Grip-Channel: {channel}")
+    origin.answers(answer(*grip), answer(), answer(), answer(body=b"again"))
+    client = ask("/?callback=cb&_method=PUT&_body=x")
+    origin.wait_until_answered()
+    for _ in range(2):  # whole exchanges that make their way behind the hold
+        ask("/closed/").response()
+    open_house.publish(channel, {"http-response": {"action": "hint"}})
+    assert called(client.response())["body"] == "again"
+    first, *_, last = origin.requests
+    assert (last.method, last.body) == (first.method, first.body) == ("PUT", b"x")
+
+
 def test_206_streams_are_not_wrapped(
     ask: Callable[..., Client], origin: Origin, channel: str
 ) -> None:

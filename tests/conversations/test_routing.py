@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect as connect_websocket
 
 from support.client import Client, Reply
 from support.fanway import Fanway
@@ -217,7 +219,7 @@ def test_197_the_request_body_is_sent_to_the_second_target(
 
 
 @pytest.fixture(scope="module")
-def various(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fanway]:
+def various(hub: Hub, refused: tuple[str, str]) -> Iterator[Fanway]:
     """A Fanway with the rarer kinds of routes."""
     routes = [
         f"* {hub.target}",
@@ -226,6 +228,8 @@ def various(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fanw
         f"untrusted.test,path_beg=/debug/,debug {hub.target},untrusted",
         f"untrusted.test,path_beg=/name/ localhost:{hub.port},untrusted",
         f"untrusted.test,path_beg=/second/ {hub.target},untrusted {hub.target}",
+        f"quiet.test,log_level=0 {refused[0]}",
+        f"loud.test,id=loud {refused[0]}",
         "test.test test",
         "test.test,path_beg=/sub/ test",
         f"implicit.test,prefix=p- {hub.target},sub=always,sub=more",
@@ -321,6 +325,28 @@ def test_201_the_test_target_holds_a_stream(various: Fanway, connect: Connect) -
     reply.expect(b"[stream opened]\n")
     various.publish_stream("test", "published")
     reply.expect(b"published")
+
+
+def test_201_the_test_target_echoes_and_subscribes_a_websocket(various: Fanway) -> None:
+    sock = socket.create_connection(various.addresses[0])
+    with connect_websocket("ws://test.test/ws?channel=socket", sock=sock) as client:
+        client.send("hello")
+        assert client.recv(10) == "hello"
+        client.send(b"bytes")
+        assert client.recv(10) == b"bytes"
+        various.publish("socket", {"ws-message": {"content": "published"}})
+        assert client.recv(10) == "published"
+
+
+def test_log_level_keeps_what_is_less_important_out_of_the_log(
+    get: Callable[..., Reply], various: Fanway
+) -> None:
+    since = len(various.lines)
+    for host in ("quiet.test", "loud.test"):
+        assert get(host).status == 502
+    various.wait_for_log("origin_failed", since)
+    logged = [line["route"] for line in various.events("origin_failed", since)]
+    assert logged == ["loud"]
 
 
 def test_sub_subscribes_in_addition_and_without_the_prefix(

@@ -7,6 +7,7 @@ import queue
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pytest
 import zmq
 from gripcontrol import HttpStreamFormat
 from pubcontrol import Item, ZmqPubControlClient
+from websockets.sync.client import ClientConnection, connect
 
 from support.client import Client, Reply
 from support.fanway import Fanway, run_command
 from support.origin import Hub, Origin
 from support.spelling import answer, request
 from support.waiting import DEADLINE_SECONDS, until
+from support.wsspelling import control, events, opened
 from support.zeromq import ask, demand, dumps, peer
 
 LINGER_SECONDS = 1
@@ -42,7 +45,8 @@ def proxy(folder: Path, hub: Hub) -> Iterator[Fanway]:
         "--ipc-file-mode": "660",
         "--subscription-linger": str(LINGER_SECONDS),
     }
-    with Fanway(*(w for pair in flags.items() for w in pair), routes=[f"* {hub.target}"]) as fanway:
+    routes = [f"* {hub.target}", f"*,path_beg=/ws {hub.target},over_http"]
+    with Fanway(*(w for pair in flags.items() for w in pair), routes=routes) as fanway:
         yield fanway
         fanway.assert_no_bug()
 
@@ -365,6 +369,48 @@ def test_219_conncheck_leaves_out_who_is_gone(command: str) -> None:
     assert ask(command, method="conncheck", args={"ids": ["gone"]})[b"value"] == []
     assert ask(command, method="conncheck", args={"ids": 5})[b"condition"] == b"bad-request"
     assert ask(command, method="conncheck")[b"condition"] == b"bad-request"
+
+
+@pytest.fixture
+def ws(proxy: Fanway, origin: Origin) -> Iterator[Callable[..., ClientConnection]]:
+    """Connects a WebSocket client whose origin is asked over HTTP; it is open once this returns."""
+    with ExitStack() as clients:
+
+        def ws(*said: bytes) -> ClientConnection:
+            origin.answers(opened(*said), events())
+            sock = clients.enter_context(socket.create_connection(proxy.address))
+            options: dict[str, Any] = {"compression": None, "ping_interval": None}
+            client = connect(f"ws://{origin.host}/ws", sock=sock, **options)
+            return clients.enter_context(client)
+
+        yield ws
+
+
+def test_165_refresh_of_a_connection_makes_an_empty_request(
+    ws: Callable[..., ClientConnection], origin: Origin, command: str
+) -> None:
+    ws()
+    connection_id = origin.requests[0].one("connection-id")
+    assert ask(command, method="refresh", args={"cid": connection_id})[b"success"]
+    assert origin.wait_for_requests(2).body == b""
+
+
+def test_165_refresh_of_a_channel_makes_empty_requests(
+    ws: Callable[..., ClientConnection], origin: Origin, command: str, channel: str, pub: zmq.Socket
+) -> None:
+    ws(control("subscribe", channel=channel))
+    demand(pub, b"\x01" + channel.encode())
+    assert ask(command, method="refresh", args={"channel": channel})[b"success"]
+    assert origin.wait_for_requests(2).body == b""
+
+
+def test_219_conncheck_knows_websockets_by_the_id_that_their_origin_has(
+    ws: Callable[..., ClientConnection], origin: Origin, command: str
+) -> None:
+    ws()
+    connection_id = origin.requests[0].one("connection-id")
+    asked = {"ids": ["gone", connection_id]}
+    assert ask(command, method="conncheck", args=asked)[b"value"] == [connection_id.encode()]
 
 
 @pytest.mark.parametrize("method", ["stats", "", 5])

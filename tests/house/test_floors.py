@@ -48,13 +48,20 @@ ROOMS = {
     "control.routes_line": set(),
     "control.routes_options": {"control.routes_line", "control.address"},
     "control.interest": {"control.link.packets"},
+    "control.watched_interest": {"control.interest", "control.link.packets"},
+    "control.account": {"control.grip.fields", "control.link.packets"},
     "control.address": set(),
     "control.reasons": set(),
     "control.errors": {"control.reasons"},
     "control.log": set(),
 }
 PURE = (
-    "control.grip", "control.routes", "control.routes_options", "control.interest",
+    "control.grip",
+    "control.routes",
+    "control.routes_options",
+    "control.interest",
+    "control.watched_interest",
+    "control.account",
     "control.link.codec",
 )
 IMPURE = {"asyncio", "aiohttp", "socket", "time"}

@@ -33,7 +33,8 @@ from control.grip.wscontrol import (
         ('{"type":"keep-alive","content":"a","timeout":0}', KeepAlive(b"a", timeout_seconds=55)),
         ('{"type":"keep-alive","content":"a","mode":"odd"}', KeepAlive(b"a")),
         (
-            '{"type":"keep-alive","content":"a","timeout":20,"mode":"interval","message-type":"ping"}',
+            '{"type":"keep-alive","content":"a","timeout":20,"mode":"interval",'
+            '"message-type":"ping"}',
             KeepAlive(b"a", WsType.PING, 20, KeepAliveMode.INTERVAL),
         ),
         ('{"type":"keep-alive","content-bin":"AP8="}', KeepAlive(b"\x00\xff", WsType.TEXT)),

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.fake_worker import FakeWorker, eventually
 
 from control.link import codec
 from control.link.packets import AnyReport, Granted, Kind, Synced
 from control.link.server import Link, LinkServer
+from support.fake_worker import FakeWorker, eventually
 
 BACKLOG_MAX_BYTES = 100_000
 
