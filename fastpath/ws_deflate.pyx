@@ -2,12 +2,13 @@
 
 Neither side keeps a context: a published message is compressed once and the same bytes suit every
 client, and a client that is silent costs no window. An offer is taken only if every word of it is
-understood; wsproto's parser would take those that are not (RFC 7692, 5.1).
+understood (RFC 7692, 5.1), which is checked here; the terms are negotiated by wsproto's code.
 """
 
 import zlib
 
 cimport cython
+from wsproto.extensions import PerMessageDeflate
 
 from fastpath.outcome cimport Outcome
 
@@ -27,41 +28,38 @@ NAME = "permessage-deflate"
 
 
 cdef tuple negotiated(list offers):
-    # The first offer that can be taken (RFC 7692, 5 and 7.1).
+    # The first offer that can be taken (RFC 7692, 5 and 7.1); wsproto says on which terms.
     cdef bytes value
     for value in offers:
         for offer in value.decode("latin-1").split(","):
             words = [word.strip() for word in offer.split(";")]
-            if words[0].lower() == NAME:
-                bits = window_bits(words[1:])
-                if bits:
-                    answer = f"{NAME}; server_no_context_takeover; client_no_context_takeover"
-                    if bits < WINDOW_BITS_MAX:
-                        answer += f"; server_max_window_bits={bits}"
-                    return answer.encode(), bits
+            if words[0].lower() == NAME and understood(words[1:]):
+                terms = PerMessageDeflate(
+                    client_no_context_takeover=True, server_no_context_takeover=True
+                )
+                answer = terms.accept(offer.replace('"', ""))
+                return f"{NAME}; {answer}".encode(), terms.server_max_window_bits
     return None, 0
 
 
-cdef int window_bits(list parameters) except -1:
-    # That we may use at most; 0: the offer cannot be taken.
-    cdef int bits = WINDOW_BITS_MAX
+cdef bint understood(list parameters) except -1:
+    # Every word is one of the four, once, with a value it may have.
     names = set()
     for parameter in parameters:
         name, equals, value = (part.strip() for part in parameter.partition("="))
-        number = WINDOWS.get(value, 0)
+        bits = WINDOWS.get(value, 0)
         if name in names:
-            return 0
+            return False
         names.add(name)
         if name == "server_max_window_bits":
-            if number < WINDOW_BITS_MIN:
-                return 0
-            bits = number
+            if bits < WINDOW_BITS_MIN:
+                return False
         elif name == "client_max_window_bits":
-            if equals and not number:
-                return 0
+            if equals and not bits:
+                return False
         elif equals or name not in ("server_no_context_takeover", "client_no_context_takeover"):
-            return 0
-    return bits
+            return False
+    return True
 
 
 # As a parameter may say it (RFC 7692, 7.1.2; RFC 6455, 9.1 permits the quotes).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +19,8 @@ from pubcontrol import Item, ZmqPubControlClient
 from websockets.sync.client import ClientConnection, connect
 
 from support.client import Client, Reply
-from support.fanway import Fanway, run_command
+from support.fanway import Fanway, environment, run_command
+from support.fanway import command as command_line
 from support.origin import Hub, Origin
 from support.spelling import answer, request
 from support.waiting import DEADLINE_SECONDS, until
@@ -471,22 +473,17 @@ def test_an_address_that_is_none_is_refused_in_one_line() -> None:
     )
 
 
-def test_an_address_that_is_taken_is_named(hub: Hub) -> None:
+def test_an_address_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         spec = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        done = run_command(
-            "run",
-            "--push-in-spec",
-            spec,
-            "--route",
-            "* a:1",
-            "--listen",
-            "127.0.0.1:0",
-            "--control-listen",
-            "127.0.0.1:0",
-            "--workers",
-            "1",
+        listen = ("--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--workers", "1")
+        flags = ("--push-in-spec", spec, "--route", "* a:1", *listen)
+        process = subprocess.Popen(
+            command_line("run", *flags), stderr=subprocess.PIPE, text=True, env=environment()
         )
-    assert done.returncode == 1
-    assert f"push_in_spec: cannot listen on {spec}: address already in use" in done.stderr
-    assert "Traceback" not in done.stderr
+        with process:
+            assert process.stderr is not None
+            why = f"push_in_spec: cannot listen on {spec}: address already in use"
+            assert any(why in line for line in process.stderr)
+            process.terminate()
+            assert "Traceback" not in process.stderr.read()

@@ -9,7 +9,7 @@ import pytest
 
 from fastpath import probe_ws as probe
 
-ANSWER = b"permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+ANSWER = b"permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 MEBIBYTE = 1024 * 1024
 
 
@@ -34,9 +34,12 @@ def squeezed(content: bytes) -> bytes:
     ],
 )
 def test_the_first_offer_that_is_understood_is_taken(offer: bytes, bits: int) -> None:
-    tail = b"; server_max_window_bits=%d" % bits if bits < 15 else b""
-    assert probe.negotiated(offer) == (ANSWER + tail, bits)
-    assert probe.negotiated(b"foo", offer) == (ANSWER + tail, bits)
+    answer, window_bits = probe.negotiated(offer)
+    assert answer.startswith(ANSWER)
+    assert window_bits == bits
+    assert (b"server_max_window_bits=%d" % bits in answer) == (bits < 15)
+    assert (b"client_max_window_bits" in answer) == (b"client_max_window_bits" in offer)
+    assert probe.negotiated(b"foo", offer) == (answer, bits)
 
 
 @pytest.mark.parametrize(

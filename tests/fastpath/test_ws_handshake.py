@@ -227,8 +227,8 @@ def test_what_is_agreed_is_said(make_stage) -> None:
     stage = make_stage(allow_compression=True)
     client = WsClient(stage, headers=[OFFER])
     assert client.head.endswith(
-        b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
-        b"client_no_context_takeover"
+        b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; "
+        b"server_no_context_takeover; client_max_window_bits=15"
     )
     assert b"Extensions" not in WsClient(stage).head
     probe_session.ws_send(client.session, 1, b"a" * 200)
