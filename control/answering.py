@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from control.bodies import Credit
 from control.cors import cross_origin
+from control.download import Download
 from control.grip.fields import to_text
 from control.grip.headers import to_client
 from control.grip.instruct import Instruct
-from control.jsonp import Wrapping
 from control.link import codec
-from control.link.packets import LINK_WINDOW, Kind, Opened
+from control.link.packets import LINK_WINDOW, Opened
 from control.link.server import Link
 from control.log import log
 from control.origin import Response
@@ -32,16 +31,15 @@ class Answering:
         self._opened = opened
         self._ref = opened.ref
         self._is_cross_origin = is_cross_origin
-        self._wrapping: Wrapping | None = None  # of an answer by JSON-P
         self._route: Route | None = None  # once it is known
         self._has_begun = False  # a RESPOND has been ordered
-        self.credit = Credit()
+        self.download = Download(link, opened.ref)
 
     def _answer(self, instruct: Instruct, appended: bytes) -> None:
         """Give the response of an instruct that does not hold."""
         response = instruct.response
         if self._has_begun:  # the body has gone before
-            self._end(appended)
+            self.download.end(appended)
         else:
             body = response.body + appended
             self._respond(response.status, response.reason, response.headers, len(body), body)
@@ -55,7 +53,7 @@ class Answering:
             self._respond(response.status, response.reason, headers, length, body)
             return
         await self._stream(response, headers, body or b"")
-        self._end()
+        self.download.end()
 
     async def _stream(
         self,
@@ -75,26 +73,8 @@ class Answering:
         self._respond(status, reason, headers, length, b"", more=True)
         piece = first or await response.read()
         while piece:
-            await self._send(piece)
+            await self.download.send(piece)
             piece = await response.read()
-
-    async def _send(self, piece: bytes) -> None:
-        if self._wrapping is not None:
-            piece = self._wrapping.piece(piece)
-        at = 0
-        while at < len(piece):
-            end = at + await self.credit.spend(len(piece) - at)
-            self._link.order(codec.send(self._ref, Kind.BODY, piece[at:end], more=True))
-            at = end
-
-    def _end(self, appended: bytes = b"") -> None:
-        """End a body that has been sent piece by piece."""
-        if self._wrapping is not None:
-            appended = self._wrapping.piece(appended, is_last=True)
-        if appended:
-            self._link.order(codec.send(self._ref, Kind.BODY, appended))
-        else:
-            self._link.order(codec.finish(self._ref))
 
     def _respond(
         self,
@@ -107,10 +87,11 @@ class Answering:
         more: bool = False,
     ) -> None:
         self._log("debug", "answered", status=status)
-        if self._wrapping is not None:
-            headers, opening = self._wrapping.head(status, reason, headers)
+        wrapping = self.download.wrapping
+        if wrapping is not None:
+            headers, opening = wrapping.head(status, reason, headers)
             status, reason = 200, b"OK"
-            body = opening + self._wrapping.piece(body, is_last=not more)
+            body = opening + wrapping.piece(body, is_last=not more)
             length = -1 if more else len(body)
         headers = self._readable(headers)
         self._has_begun = True

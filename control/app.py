@@ -19,10 +19,14 @@ import uvloop
 
 from control import test_target
 from control.config import Settings, SettingsError
-from control.exchange import Exchanges, House
+from control.errors import EXIT_CANNOT_START
+from control.exchange import Exchanges
+from control.filtering import Filtering
+from control.first_subscriptions import FirstSubscriptions
 from control.grip.fields import to_text
 from control.grip.sequence import Sequencer
 from control.handshake import Handshake
+from control.house import House
 from control.ingest import Ingest
 from control.interest import Interest
 from control.link.packets import (
@@ -32,6 +36,8 @@ from control.link.packets import (
     Granted,
     Held,
     Kind,
+    Lapsed,
+    Met,
     Opened,
     Received,
     Signalled,
@@ -70,7 +76,7 @@ def run(
         uvloop.run(_run(settings, link_path, sockets, worker_count))
     except (SettingsError, ListenError, OSError) as error:
         log.error("cannot_start", why=str(error))
-        sys.exit(1)
+        sys.exit(EXIT_CANNOT_START)
 
 
 async def _run(
@@ -103,7 +109,7 @@ async def started(
         control.open_doors()
         await control.links.start(link_path)
         stack.callback(control.websockets.stop)
-        stack.callback(control.stop_sockjs)
+        stack.callback(control.stop_asking)
         stack.push_async_callback(control.ingest.stop)
         await control.ingest.start(sockets)
         await control.serve_pushpin_metrics(stack)
@@ -122,6 +128,7 @@ class Control:
         rewriter = self._load_routes()
         self._doors: Doors | None = None
         self._telling: Telling | None = None
+        self._first: FirstSubscriptions | None = None
         self._interest = self._make_interest()
         self._sequencer = Sequencer(
             wait_seconds=settings.message_wait / 1000, id_ttl_seconds=settings.id_cache_ttl
@@ -171,6 +178,9 @@ class Control:
             sockjs=Sessions(settings.client_addresses[0], settings.sockjs_url),
         )
         self._exchanges = Exchanges(self._house)
+        self._filtering = Filtering(self._house)
+        if settings.update_on_first_subscription:
+            self._first = FirstSubscriptions(self.publisher.update)
         self.websockets = WebSockets(self._house)
 
     # -- for those who know Pushpin
@@ -189,19 +199,24 @@ class Control:
             await metrics.start(sock)
 
     def _make_interest(self) -> Interest:
-        seconds = self._settings.subscription_linger
-        if not self._settings.push_in_sub_specs:
-            return Interest(seconds)
+        settings = self._settings
+        if not settings.push_in_sub_specs and not settings.update_on_first_subscription:
+            return Interest(settings.subscription_linger)
+        return WatchedInterest(
+            settings.subscription_linger, gained=self._gained, forgotten=self._forgotten
+        )
 
-        def gained(channel: str) -> None:
-            if self._doors is not None:
-                self._doors.gained(channel)
+    def _gained(self, channel: str) -> None:
+        if self._doors is not None:
+            self._doors.gained(channel)
+        if self._first is not None:
+            self._first.gained(channel)
 
-        def forgotten(channel: str) -> None:
-            if self._doors is not None:
-                self._doors.forgotten(channel)
-
-        return WatchedInterest(seconds, gained=gained, forgotten=forgotten)
+    def _forgotten(self, channel: str) -> None:
+        if self._doors is not None:
+            self._doors.forgotten(channel)
+        if self._first is not None:
+            self._first.call_off(channel)
 
     def open_doors(self) -> None:
         """Open what speaks ZeroMQ, if anything is asked for. OSError if that cannot be."""
@@ -225,9 +240,13 @@ class Control:
             self._doors.close()
             self._doors = self._telling = None
 
-    def stop_sockjs(self) -> None:
-        """End the sessions of SockJS."""
+    def stop_asking(self) -> None:
+        """End the sessions of SockJS, and ask nothing more on behalf of those who are held."""
         self._house.sockjs.stop()
+        self._filtering.stop()
+        self._house.stop()
+        if self._first is not None:
+            self._first.stop()
 
     # -- routes
 
@@ -272,6 +291,7 @@ class Control:
         """Forget a worker."""
         self._exchanges.lost(link)
         self.websockets.lost(link)
+        self._filtering.lost(link)
         self._interest.lost(link.worker, self._loop.time())
         self._stats.worker_lost(link.worker)
         if self._telling is not None:
@@ -297,8 +317,12 @@ class Control:
             case Closed():
                 if not self.websockets.told(link, report):
                     self._exchanges.closed(link, report)
+            case Lapsed():
+                self._exchanges.lapsed(link, report)
+            case Met():
+                self._filtering.met(link, report)
             case Held():
-                self._interest.held(link.worker, to_text(report.channel), report.modes)
+                self._held(link, report)
             case Freed():
                 self._freed(link, report)
             case Synced():
@@ -307,6 +331,12 @@ class Control:
                 self._stats.worker_tallied(link.worker, report.counts)
             case _:
                 pass  # HELLO is the link's own, PONG says nothing more than that it came
+
+    def _held(self, link: Link, held: Held) -> None:
+        channel = to_text(held.channel)
+        self._interest.held(link.worker, channel, held.modes)
+        if self._first is not None:  # it has been held before this control knew of it
+            self._first.call_off(channel)
 
     def _freed(self, link: Link, freed: Freed) -> None:
         channel = to_text(freed.channel)

@@ -1,4 +1,4 @@
-"""The two bodies of an exchange on their way through control, each paced by the slower side.
+"""Bodies on their way through control, each paced by the slower side.
 
 `Upload` is the request's, from worker to origin; `Credit` is what may be sent of the answer's,
 from origin to worker (fastpath/LINK.md, Credit). No sockets, no packets; both wait on futures.
@@ -9,11 +9,35 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 from control.grip.instruct import GRIP_BODY_MAX_BYTES
 from control.link.packets import LINK_WINDOW
 
 GRANT_BYTES = LINK_WINDOW // 4  # one GRANT for so much: few packets, and the window never runs dry
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A request's body that is all there."""
+
+    content: bytes
+
+    @property
+    def length(self) -> int:
+        """Its bytes."""
+        return len(self.content)
+
+    def whole(self) -> bytes:
+        """Give it."""
+        return self.content
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Give it."""
+        yield self.content
+
+
+NO_BODY = Whole(b"")
 
 
 class Upload:

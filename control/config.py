@@ -294,6 +294,12 @@ class Settings(ZeroMqSettings):
         ge=0,
         le=86_400,
     )
+    update_on_first_subscription: bool = setting(
+        False,
+        "Publishing",
+        "A second after the first subscription to a channel, ask the origins of its HTTP sessions "
+        "again: for publishers who look for subscribers before they publish.",
+    )
     link_backlog_max_bytes: int = setting(
         16 * 1024 * 1024,
         "Publishing",

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 
 from control.reasons import Reason
 
+# Of a child that would end the same way if it were started again (sysexits.h, EX_CONFIG).
+EXIT_CANNOT_START = 78
+
 
 class PeerError(Exception):
     """The client did wrong. The reason says what, and how its session ends."""

@@ -10,44 +10,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from control import reasons
 from control.answering import Answering
 from control.bodies import Upload
-from control.errors import InstructError, OriginError
+from control.errors import FilterError, InstructError, OriginError
 from control.grip import wsevents
-from control.grip.fields import first, to_bytes, to_text
-from control.grip.instruct import (
-    GRIP_BODY_MAX_BYTES,
-    HoldMode,
-    Instruct,
-    KeepAliveMode,
-    is_grip,
-    is_json,
-)
-from control.grip.sequence import Sequencer
-from control.interest import Interest
+from control.grip.fields import first, to_text
+from control.grip.filters import response_filter
+from control.grip.instruct import GRIP_BODY_MAX_BYTES, HoldMode, Instruct, is_grip, is_json
+from control.holds import decide_channels, decide_conflicts, decide_end, hold
+from control.house import House
 from control.jsonp import BadQuery, Wrapping, read_query
 from control.link import codec
 from control.link.packets import (
     Closed,
     Granted,
-    KeepAlive,
-    Mode,
+    Lapsed,
     Opened,
     Received,
 )
 from control.link.server import Link
+from control.links import Context, lasts_of
 from control.log import log
-from control.origin import Origins, Response
+from control.origin import Response
+from control.paging import Continuation, Paging
 from control.reasons import Reason, Refusal
-from control.rewrite import Lasts, Matched, Refused, Rewriter
+from control.rewrite import Lasts, Matched, Refused, home_of, uri_of
 from control.routes import Route, Target
 from control.sockjs import rest_of
-from control.sockjs_sessions import Reply, Sessions
+from control.sockjs_sessions import Reply
 
 # Holds that ask again because of one item are as many as its subscribers: so many at once.
 ASKING_AGAIN_MAX = 100
@@ -55,10 +51,6 @@ ASKING_AGAIN_MAX = 100
 CONFLICT_PAUSE_SECONDS = 0.1
 
 INTERNAL_ERROR = Refusal(500, Reason.INTERNAL.text)
-HOLD_MODES = {HoldMode.RESPONSE: Mode.RESPONSE, HoldMode.STREAM: Mode.STREAM}
-KEEP_ALIVE_MODES = {KeepAliveMode.IDLE: KeepAlive.IDLE, KeepAliveMode.INTERVAL: KeepAlive.INTERVAL}
-
-Channels = Sequence[tuple[str, str | None]]  # (full name, prev-id)
 
 
 class InstructTooLarge(InstructError):
@@ -80,62 +72,33 @@ def decide_events_refused(route: Route, opened: Opened) -> bool:
     return media_type.partition(b";")[0].strip().lower() == wsevents.CONTENT_TYPE
 
 
-def decide_channels(
-    instruct: Instruct, prefix: str, channels_max: int, implicit: Sequence[str] = ()
-) -> Channels:
-    """Name the channels to hold; what is over the limit is cut off the end (GRIP.md 8.7).
+def decide_context(instruct: Instruct, matched: Matched, target: Target) -> Context:
+    """Note what a first answer says of links. InstructError: one leads nowhere."""
+    uri = uri_of(matched)
+    context = Context(home_of(matched, target), implicit=target.sub).going(instruct, uri)
+    # A response hold takes no notice of a next link.
+    return context if instruct.mode is HoldMode.RESPONSE else context.linked(instruct, uri)
 
-    `implicit` are those of the target, which have no prefix (7.5).
+
+def decide_content(instruct: Instruct) -> tuple[Instruct, str]:
+    """Filter the content of a first answer; gives also why a stream ends at once (GRIP.md 3.6).
+
+    InstructError if it cannot be filtered, and nothing is held.
     """
-    channels = [(name, None) for name in implicit]
-    return [*channels, *((prefix + c.name, c.prev_id) for c in instruct.channels)][:channels_max]
-
-
-def decide_conflicts(channels: Channels, last_id: Callable[[str], str | None]) -> list[str]:
-    """Find the channels on which something has been published since the origin looked (1.8)."""
-    return [
-        name
-        for name, prev_id in channels
-        if prev_id is not None and last_id(name) not in (None, prev_id)
-    ]
-
-
-def decide_end(instruct: Instruct, channels: Channels) -> str | None:
-    """Say why a stream ends after its body: a gap could not be closed (GRIP.md 1.7)."""
-    if instruct.mode is HoldMode.STREAM and instruct.next_link is None:
-        for name, prev_id in channels:
-            if prev_id is not None:
-                return f"channel '{name}' specifies prev-id, but no next link found"
-    return None
-
-
-def decide_hold(
-    ref: int, instruct: Instruct, channels: Channels, *, request_body: bytes, is_answered: bool
-) -> bytes:
-    """Make the HOLD order of an instruct that holds."""
-    assert instruct.mode is not None
-    is_stream = instruct.mode is HoldMode.STREAM
-    alive = instruct.keep_alive if is_stream else None
+    filters = [name for channel in instruct.channels for name in channel.filters]
     response = instruct.response
-    return codec.hold(
-        ref,
-        mode=HOLD_MODES[instruct.mode],
-        # The ids of a stream are for following next links, which is not done yet.
-        channels=[
-            (to_bytes(name), None if is_stream or last is None else to_bytes(last))
-            for name, last in channels
-        ],
-        timeout_ms=0 if is_stream else instruct.timeout_seconds * 1000,
-        keep_alive_mode=KEEP_ALIVE_MODES[alive.mode] if alive else KeepAlive.NONE,
-        keep_alive_ms=alive.timeout_seconds * 1000 if alive else 0,
-        keep_alive=alive.content if alive else b"",
-        answered=is_answered,
-        status=0 if is_answered else response.status,
-        reason=b"" if is_answered else response.reason,
-        headers=() if is_answered else response.headers,
-        body=b"" if is_answered else response.body,
-        request_body=b"" if is_stream else request_body,
-    )
+    fault = ""
+    try:
+        expansion = response_filter(filters, instruct.meta) if response.body else None
+        if expansion is None:
+            return instruct, ""
+        body = expansion.feed(response.body)
+        expansion.finish()
+    except FilterError as error:
+        if instruct.mode is None:
+            raise InstructError(f"filter error: build-id: {error}") from None
+        body, fault = b"", f"filter error: {error}"
+    return replace(instruct, response=replace(response, body=body)), fault
 
 
 def decide_refusal(error: OriginError | InstructError, *, is_debug: bool) -> Refusal:
@@ -154,20 +117,6 @@ def decide_refusal(error: OriginError | InstructError, *, is_debug: bool) -> Ref
 
 
 # -- the life of one request
-
-
-@dataclass(slots=True)
-class House:
-    """What every exchange needs."""
-
-    rewriter: Rewriter  # another one when the routes have been read again
-    origins: Origins
-    sequencer: Sequencer
-    interest: Interest
-    channels_max: int  # of one hold
-    is_debug: bool
-    is_cross_origin: bool  # on every route
-    sockjs: Sessions
 
 
 class Exchange(Answering):
@@ -190,7 +139,7 @@ class Exchange(Answering):
             self._refuse(error.refusal)
         except UnicodeDecodeError:
             self._log("debug", "refused", reason="JSON-P, and the answer is not UTF-8")
-            self._wrapping = None
+            self.download.wrapping = None
             self._refuse(reasons.JSONP_NOT_UTF8)
         except (OriginError, InstructError) as error:
             kind = "bad_instruct" if isinstance(error, InstructError) else "origin_failed"
@@ -201,10 +150,12 @@ class Exchange(Answering):
             self._refuse(INTERNAL_ERROR, cut=Reason.INTERNAL)
 
     async def _converse(self, slots: asyncio.Semaphore | None) -> None:
+        if self._opened.again:
+            await self._house.gone.told(self._link, self._ref)
         rewriter = self._house.rewriter
         matched = self._match()
         if rest_of(matched.path, matched.route.sockjs) is not None:
-            reply = Reply(self._respond, self._send, self._end)
+            reply = Reply(self._respond, self.download.send, self.download.end)
             await self._house.sockjs.answer(reply, matched, self._opened, self.upload)
             return
         matched = self._translate(matched)
@@ -241,7 +192,7 @@ class Exchange(Answering):
         if meant is None:
             return matched
         callback, self._opened = meant
-        self._wrapping = Wrapping(callback)
+        self.download.wrapping = Wrapping(callback)
         self.upload = Upload(self._opened.length, self._opened.body, False, self._grant)
         _, mark, query = self._opened.target.partition(b"?")
         return replace(matched, query=mark + query)
@@ -259,19 +210,44 @@ class Exchange(Answering):
         body, is_whole = await response.read_up_to(GRIP_BODY_MAX_BYTES)
         if is_whole:
             instruct = Instruct.from_response(status, reason, headers, body)
-            return self._settle(route, response.target, instruct, request_body)
-        instruct = Instruct.from_head(status, reason, headers)
-        if is_json(headers) or not instruct.streams_body:
-            raise InstructTooLarge(str(response.target))
-        await self._stream(response, instruct.response.headers, body, instruct)
-        return self._settle(route, response.target, instruct, request_body)
+        else:
+            instruct = Instruct.from_head(status, reason, headers)
+            if is_json(headers) or not instruct.streams_body:
+                raise InstructTooLarge(str(response.target))
+        context = decide_context(instruct, matched, response.target)
+        if not is_whole:
+            await self._stream(response, instruct.response.headers, body, instruct)
+        elif instruct.mode is not HoldMode.RESPONSE:
+            instruct, fault = decide_content(instruct)
+            if fault:
+                self._end_told(instruct, fault)
+                return None
+        if instruct.mode is None and context.next_uri is not None:
+            await self._page(instruct, context)
+            return None
+        return self._settle(matched, context, instruct, request_body)
+
+    async def _page(self, instruct: Instruct, context: Context) -> None:
+        """Answer, and go on at the next link (GRIP.md 1.9.2)."""
+        is_held = False
+        try:
+            response = instruct.response
+            if not self._has_begun:
+                head = response.status, response.reason, response.headers
+                self._respond(*head, -1, b"", more=True)
+                await self.download.send(response.body)
+            paging = Paging(self._house, self._link, self._ref, self.download, context)
+            is_held = await paging.follow(lasts_of(instruct))
+        finally:
+            if context.gone_uri is not None and not is_held:
+                self._house.gone.tell(self._link, self._ref, context.home, context.gone_uri)
 
     def _settle(
-        self, route: Route, target: Target, instruct: Instruct, request_body: bytes
+        self, matched: Matched, context: Context, instruct: Instruct, request_body: bytes
     ) -> Lasts | None:
-        """Hold, or answer. One step: nothing can be published between check, mark and HOLD."""
-        house = self._house
-        channels = decide_channels(instruct, route.prefix, house.channels_max, target.sub)
+        """Hold, or answer. One step: nothing can be published between check and HOLD."""
+        house, route = self._house, matched.route
+        channels = decide_channels(instruct, route.prefix, house.channels_max, context.implicit)
         if instruct.mode is HoldMode.RESPONSE:
             conflicts = decide_conflicts(channels, house.sequencer.last_id)
             if conflicts:
@@ -281,25 +257,31 @@ class Exchange(Answering):
                 return [(name[cut:], last) for name, last in channels if last is not None]
         why_end = decide_end(instruct, channels)
         if instruct.mode is None or why_end:
-            told = f"\n\n{why_end}\n" if why_end and self._is_debug else ""
-            self._answer(instruct, told.encode())
+            self._end_told(instruct, why_end)
             return None
         headers = [*self._readable(instruct.response.headers)]
-        if self._wrapping is not None:
+        wrapping = self.download.wrapping
+        if wrapping is not None:
             request_body = b""  # it is in the query, and is found there again
             if instruct.mode is HoldMode.RESPONSE:
-                headers.insert(0, self._wrapping.callback.mark)
-        hold = decide_hold(
+                headers.insert(0, wrapping.callback.mark)
+        hold(
+            house,
+            self._link,
             self._ref,
             replace(instruct, response=replace(instruct.response, headers=headers)),
-            channels,
-            request_body=request_body,
+            route=route,
+            context=context,
+            current_uri=uri_of(matched),
             is_answered=self._has_begun,
+            request_body=request_body,
         )
-        number = self._link.order(hold)
-        for name, _ in channels:
-            house.interest.mark(self._link.worker, name, HOLD_MODES[instruct.mode], number)
         return None
+
+    def _end_told(self, instruct: Instruct, why: str | None) -> None:
+        """Answer without a hold; in debug mode the reason follows, if it is a fault."""
+        told = f"\n\n{why}\n" if why and self._is_debug else ""
+        self._answer(instruct, told.encode())
 
 
 def _grant(link: Link, ref: int, count_bytes: int) -> None:
@@ -309,6 +291,9 @@ def _grant(link: Link, ref: int, count_bytes: int) -> None:
 # -- all of them
 
 
+Talk = Exchange | Continuation
+
+
 class Exchanges:
     """The requests of all workers that are neither answered nor held yet."""
 
@@ -316,7 +301,7 @@ class Exchanges:
         self.house = house
         self._slots = asyncio.Semaphore(ASKING_AGAIN_MAX)
         # At most as many as there are client connections.
-        self._open: dict[Link, dict[int, tuple[Exchange, asyncio.Task[None]]]] = {}
+        self._open: dict[Link, dict[int, tuple[Talk, asyncio.Task[None]]]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._open.values()))
@@ -327,33 +312,56 @@ class Exchanges:
 
     def begin(self, link: Link, opened: Opened, exchange: Exchange) -> None:
         """Run an exchange that has been made."""
-        task = asyncio.create_task(exchange.run(self._slots if opened.again else None))
+        run = exchange.run(self._slots if opened.again else None)
+        self._begin(link, opened.ref, exchange, run)
+
+    def lapsed(self, link: Link, lapsed: Lapsed) -> None:
+        """Go on with a stream whose hold has lapsed."""
+        try:
+            continuation = Continuation(self.house, link, lapsed)
+        except ValueError as error:
+            log.error("cannot_continue", ref=lapsed.ref, reason=str(error))
+            link.order(codec.finish(lapsed.ref))
+            return
+        self._begin(link, lapsed.ref, continuation, continuation.run())
+
+    def _begin(self, link: Link, ref: int, talk: Talk, run: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(run)
         of_link = self._open.setdefault(link, {})
-        of_link[opened.ref] = exchange, task
+        of_link[ref] = talk, task
 
         def ended(task: asyncio.Task[None]) -> None:
-            if of_link.get(opened.ref, (None, None))[1] is task:
-                del of_link[opened.ref]
+            if of_link.get(ref, (None, None))[1] is task:
+                del of_link[ref]
 
         task.add_done_callback(ended)
 
     def received(self, link: Link, received: Received) -> None:
         """Take a part of a request's body."""
         found = self._open.get(link, {}).get(received.ref)
-        if found is not None:
+        if found is not None and isinstance(found[0], Exchange):
             found[0].upload.received(received.content, received.more)
 
     def granted(self, link: Link, granted: Granted) -> None:
         """Take note that a client has taken bytes of its answer."""
         found = self._open.get(link, {}).get(granted.ref)
         if found is not None:
-            found[0].credit.granted(granted.count_bytes)
+            found[0].download.credit.granted(granted.count_bytes)
 
     def closed(self, link: Link, closed: Closed) -> None:
-        """End the exchange of a client that has left."""
+        """End the exchange of a client that has left, or tell an origin of the end of a hold."""
         found = self._open.get(link, {}).get(closed.ref)
         if found is not None:
             found[1].cancel()
+        if not closed.context:
+            return
+        try:
+            context = Context.decode(closed.context)
+        except ValueError as error:
+            log.error("cannot_say_gone", ref=closed.ref, reason=str(error))
+            return
+        if context.gone_uri is not None:
+            self.house.gone.tell(link, closed.ref, context.home, context.gone_uri)
 
     def lost(self, link: Link) -> None:
         """End all exchanges of a link."""

@@ -11,13 +11,7 @@ from dataclasses import dataclass, field
 
 from control import reasons
 from control.errors import InstructError
-from control.exchange import (
-    Channels,
-    InstructTooLarge,
-    decide_channels,
-    decide_end,
-    decide_refusal,
-)
+from control.exchange import InstructTooLarge, decide_context, decide_refusal
 from control.grip.fields import Headers
 from control.grip.headers import to_client
 from control.grip.instruct import (
@@ -28,6 +22,7 @@ from control.grip.instruct import (
     is_grip,
     is_json,
 )
+from control.holds import Channels, decide_channels, decide_end
 from control.link.packets import Opened
 from control.reasons import Refusal
 from control.rewrite import Matched
@@ -112,12 +107,18 @@ def _follow(matched: Matched, answer: Answer, instruct: Instruct, channels_max: 
     route, response = matched.route, instruct.response
     form = "its body is the instruct (1.5)" if is_json(answer.headers) else "Grip- headers (1.4)"
     channels = decide_channels(instruct, route.prefix, channels_max, answer.target.sub)
+    context = decide_context(instruct, matched, answer.target)
     sent = _response(response.status, response.reason, response.headers, response.body)
     why = [f"it instructs: {form}"]
     ends = decide_end(instruct, channels)
     if ends:
         why.append(f"{ends}: without one a gap could not be closed (1.7)")
         return Verdict("answered, and the stream ends", why, sent)
+    if context.gone_uri is not None:
+        why.append(f"{context.gone_uri} is told when this is over (1.9)")
+    if instruct.mode is None and context.next_uri is not None:
+        why.append(f"there is no Grip-Hold: {context.next_uri} is asked for what follows (1.9)")
+        return Verdict("answered, and continued", why, sent)
     if instruct.mode is None:
         why.append("there is no Grip-Hold: the answer is given without its Grip- headers (1.4)")
         return Verdict("answered at once", why, sent)
@@ -133,6 +134,9 @@ def _follow(matched: Matched, answer: Answer, instruct: Instruct, channels_max: 
         content = alive.content.decode("utf-8", "backslashreplace")
         pace = "of silence" if alive.mode.value == "idle" else "whatever else is sent"
         why.append(f"keep-alive {content!r} every {alive.timeout_seconds} s {pace} (1.7)")
+    if link := instruct.next_link:
+        after = f"after a gap, a hint, or {link.timeout_seconds} s"
+        why.append(f"{context.next_uri} is asked for what follows {after} (1.9)")
     return Verdict("held, as a stream", why, sent)
 
 

@@ -11,16 +11,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from control.bodies import NO_BODY
 from control.errors import OriginError
-from control.exchange import Exchange, House
+from control.exchange import Exchange
 from control.grip.extension import EXTENSION, HEADER, message_prefix
 from control.grip.headers import to_client
 from control.grip.wsevents import Event, EventType
+from control.house import House
 from control.link import codec
 from control.link.packets import Opened
 from control.link.server import Link
 from control.origin import Request, Response
-from control.rewrite import Matched
+from control.rewrite import Matched, uri_of
 from control.routes import Target
 from control.sockjs import is_framed, rest_of
 from control.sockjs_door import NotOpened
@@ -30,7 +32,6 @@ from control.wsgrip import Conversation
 from control.wsover import (
     BadAnswer,
     OverHttp,
-    Whole,
     accepted_headers,
     is_events,
     pack_handshake,
@@ -39,7 +40,6 @@ from control.wsover import (
 from control.wspass import Passthrough, accept_fault, new_key
 
 OPEN = Event(EventType.OPEN)
-NO_BODY = Whole(b"")
 # Of a handshake, these are said anew on each side (RFC 6455 4).
 OF_EACH_SIDE = frozenset(
     {
@@ -88,7 +88,7 @@ class Handshake(Exchange):
     async def _open_over_http(self, matched: Matched, target: Target) -> None:
         """Ask a target by OPEN, again and again if it has a keep-alive interval and no answer."""
         rewriter = self._house.rewriter
-        way = self._websockets.way(rewriter, matched.route, target)
+        way = self._websockets.way(rewriter, matched.route, target, matched.is_tls)
         request = rewriter.requests_with(matched, self._opened, [])(target)
         conversation = OverHttp(way, self._link, self._ref, pack_handshake(request))
         while True:
@@ -112,7 +112,7 @@ class Handshake(Exchange):
     async def _open_passthrough(self, matched: Matched, target: Target) -> None:
         """Ask a target to upgrade."""
         rewriter = self._house.rewriter
-        way = self._websockets.way(rewriter, matched.route, target)
+        way = self._websockets.way(rewriter, matched.route, target, matched.is_tls)
         key = new_key()
         own = [
             (b"Upgrade", b"websocket"),
@@ -133,7 +133,7 @@ class Handshake(Exchange):
             fault = accept_fault(response, key)
             if fault is not None:
                 raise OriginError(f"{target}: {fault}")
-            conversation = Passthrough(way, self._link, self._ref)
+            conversation = Passthrough(way, self._link, self._ref, uri_of(matched))
             prefix = self._accept(conversation, matched, response)
             conversation.open(prefix, response)
         finally:
@@ -145,7 +145,8 @@ class Handshake(Exchange):
             door = await self._house.sockjs.open_door(matched, self._opened.headers)
         except NotOpened as error:
             raise OriginError(f"SockJS: {error}") from None
-        way = self._websockets.way(self._house.rewriter, matched.route, matched.route.targets[0])
+        target = matched.route.targets[0]
+        way = self._websockets.way(self._house.rewriter, matched.route, target, matched.is_tls)
         conversation = Framed(way, self._link, self._ref, door)
         self._has_begun = True
         self._websockets.add(conversation)

@@ -34,6 +34,16 @@ class Home:
     base: str  # scheme and authority of the request, as rewritten for its origin
     is_untrusted: bool = False  # its target must not be on a private network
 
+    def texts(self) -> tuple[str, str, str, str]:
+        """Give it as texts, for `packed`."""
+        untrusted = "untrusted" if self.is_untrusted else ""
+        return self.route_id, self.path_beg, self.base, untrusted
+
+    @classmethod
+    def of_texts(cls, route_id: str, path_beg: str, base: str, untrusted: str) -> Home:
+        """Read what `texts` gave."""
+        return cls(route_id, path_beg, base, bool(untrusted))
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -48,12 +58,9 @@ class Context:
         """Make the bytes of it; empty if there is no link, and so nothing to come back for."""
         if self.next_uri is None and self.gone_uri is None:
             return b""
-        home = self.home
         head = VERSION << 1 | (HAS_NEXT if self.next_uri is not None else 0)
-        untrusted = "untrusted" if home.is_untrusted else ""
         links = self.next_uri or "", self.gone_uri or ""
-        texts = home.route_id, home.path_beg, home.base, untrusted, *links, *self.implicit
-        return bytes((head,)) + pack(texts)
+        return bytes((head,)) + pack([*self.home.texts(), *links, *self.implicit])
 
     @classmethod
     def decode(cls, run: bytes) -> Context:
@@ -61,9 +68,8 @@ class Context:
         if not run or run[0] >> 1 != VERSION:
             raise ValueError("a context of another version")
         route_id, path_beg, base, untrusted, next_uri, gone_uri, *implicit = unpack(run, 1)
-        home = Home(route_id, path_beg, base, bool(untrusted))
-        has_next = run[0] & HAS_NEXT
-        return cls(home, next_uri if has_next else None, gone_uri or None, tuple(implicit))
+        home = Home.of_texts(route_id, path_beg, base, untrusted)
+        return cls(home, next_uri or None, gone_uri or None, tuple(implicit))
 
     def linked(self, instruct: Instruct, current_uri: str) -> Context:
         """Make the context of a hold whose instruct came from a URI. InstructError: a bad link.
@@ -128,6 +134,12 @@ def address_of(uri: str) -> tuple[str, str, int]:
     """Give scheme, host and effective port of an absolute URI. ValueError if it has none."""
     parts = urlsplit(uri)
     return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
+
+
+def base_of(uri: str) -> str:
+    """Give scheme and authority of an absolute URI, as they are written."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.partition('/')[0]}"
 
 
 def is_at_home(home: Home, uri: str) -> bool:

@@ -14,6 +14,7 @@ import orjson
 
 from control.grip.fields import to_bytes
 from control.grip.item import Action, Format, HttpResponse, HttpStream, Item, WsMessage, WsType
+from control.grip.published import Published
 from control.grip.sequence import Sequencer
 from control.interest import Interest
 from control.link import codec
@@ -66,12 +67,17 @@ class Publisher:
         self._arm()
 
     def recover(self) -> None:
-        """Forget all last ids, and make every response hold ask its origin again (GRIP.md 9.2)."""
+        """Forget all last ids, and update every HTTP session (GRIP.md 9.2)."""
         self._sequencer.recover()
-        hint = [codec.bare_format(FormatKind.HTTP_RESPONSE, LinkAction.HINT)]
-        for channel in self._interest.channels([Mode.RESPONSE]):
-            packet = codec.publish(to_bytes(channel), None, None, hint)
-            self._order(self._interest.workers_for(channel), packet)
+        for channel in self._interest.channels([Mode.RESPONSE, Mode.STREAM]):
+            self.update(channel)
+
+    def update(self, channel: str) -> None:
+        """Make the long-polls of a channel ask again, and its streams follow their links."""
+        kinds = FormatKind.HTTP_RESPONSE, FormatKind.HTTP_STREAM
+        hints = [codec.bare_format(kind, LinkAction.HINT) for kind in kinds]
+        packet = codec.publish(to_bytes(channel), None, None, hints)
+        self._order(self._interest.workers_for(channel), packet)
 
     def refresh(self, channel: str) -> None:
         """Make the WebSockets of a channel ask their origins, if they do so over HTTP (4.8)."""
@@ -119,6 +125,7 @@ def encode_item(item: Item) -> bytes:
         None if item.id is None else to_bytes(item.id),
         None if item.prev_id is None else to_bytes(item.prev_id),
         [encode_format(form) for form in item.formats],
+        Published.of(item).encode(),
     )
 
 

@@ -36,6 +36,7 @@ STOCK = {
     "handler/push_in_http_port": "5561",
     "handler/stats_spec": "ipc://{rundir}/{ipc_prefix}stats",
     "handler/command_spec": "tcp://127.0.0.1:5563",
+    "handler/update_on_first_subscription": "true",
 }
 # The name is that of a setting, and the meaning is another.
 OTHERWISE = frozenset({"proxy/workers", "runner/log_level", "runner/listen", "proxy/route"})

@@ -33,7 +33,21 @@ from control.reasons import Reason, Refusal
 from control.routes import BuiltIn, Route, Routes, Target
 
 URI_MAX_BYTES = 4096  # of the absolute URI, GRIP.md 8.7
-FEATURES = ("status",)  # what works here, in the order of GRIP.md 1.2
+# What works here, in the order of GRIP.md 1.2. `session` is what every origin library expects to
+# see; the sessions of 1.14 it stood for are not there.
+FEATURES = (
+    "status",
+    "session",
+    "link:next",
+    "link:gone",
+    "filter:skip-self",
+    "filter:skip-users",
+    "filter:require-sub",
+    "filter:build-id",
+    "filter:var-subst",
+    "filter:http-check",
+    "filter:http-modify",
+)
 ROUTE_HEADER = b"pushpin-route"  # by which a client names a route
 HOST_OF_THE_HOSTLESS = b"localhost"  # GRIP.md 8.7
 FORWARDED_PROTOCOL_NAMES = {

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from control.config import Settings
+from control.errors import EXIT_CANNOT_START
 from control.listeners import Listeners, open_listeners
 from control.log import log
 
@@ -65,8 +66,9 @@ class Child:
                 return
             lived_seconds = clock() - started
             failures_count += 1
-            has_run = has_run or lived_seconds >= START_SECONDS
-            if not has_run and failures_count == START_FAILURES_MAX:
+            gave_up = self.running is not None and self.running.returncode == EXIT_CANNOT_START
+            has_run = has_run or (lived_seconds >= START_SECONDS and not gave_up)
+            if not has_run and (gave_up or failures_count == START_FAILURES_MAX):
                 raise CannotStart(f"{self.name} {how}, {failures_count} times in a row")
             if lived_seconds >= STEADY_SECONDS:
                 delay_seconds = BACKOFF_FIRST_SECONDS

@@ -11,7 +11,7 @@ from functools import lru_cache
 from operator import methodcaller
 
 from control.alarms import Alarms
-from control.exchange import House
+from control.house import House
 from control.link.packets import Closed, Granted, Received, Signal, Signalled
 from control.link.server import Link
 from control.rewrite import Rewriter
@@ -50,12 +50,13 @@ class WebSockets:
         for conversation in {*open_ones, *self._talking}:
             conversation.stop()
 
-    def _way(self, rewriter: Rewriter, route: Route, target: Target) -> Way:
+    def _way(self, rewriter: Rewriter, route: Route, target: Target, is_tls: bool) -> Way:
         return Way(
             house=self._house,
             rewriter=rewriter,
             route=route,
             target=target,
+            is_tls=is_tls,
             delays=self._delays,
             deadlines=self._deadlines,
             farewells=self._farewells,

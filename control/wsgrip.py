@@ -15,15 +15,19 @@ from functools import lru_cache
 from typing import Any
 
 from control.alarms import Alarms
-from control.exchange import KEEP_ALIVE_MODES, House
+from control.errors import InstructError
 from control.grip import wscontrol
 from control.grip.fields import to_bytes
 from control.grip.instruct import FILTERS_MAX
 from control.grip.item import WsType
+from control.grip.traits import make_traits
 from control.grip.wscontrol import parse_control
+from control.holds import KEEP_ALIVE_MODES, filter_origin
+from control.house import House
 from control.link import codec
 from control.link.packets import LINK_WINDOW, KeepAlive, Kind, Mode
 from control.link.server import Link
+from control.links import Home, base_of
 from control.log import log
 from control.publish import WS_KINDS
 from control.reasons import Reason
@@ -51,6 +55,7 @@ class Way:
     rewriter: Rewriter  # of the time of the handshake: it has the keys of the route
     route: Route
     target: Target
+    is_tls: bool  # clients came by TLS
     delays: Alarms[Conversation]  # of delayed messages
     deadlines: Alarms[Conversation]  # of keep-alives over HTTP, and of close handshakes
     farewells: asyncio.Semaphore  # bounds the requests that are made for clients who are gone
@@ -111,6 +116,10 @@ class Conversation:
     def stop(self) -> None:
         """Do nothing any more."""
         raise NotImplementedError
+
+    def _uri(self) -> str:
+        """Give the URI that relative ones of the origin start at; empty if it needs none."""
+        return ""
 
     def refreshed(self) -> None:
         """Do what a published refresh asks for."""
@@ -234,18 +243,17 @@ class Conversation:
         except ValueError as error:
             log.debug("control_ignored", route=self._way.route.id, reason=str(error))
             return
-        prefix = self._way.route.prefix
         match message:
             case wscontrol.Subscribe() if len(message.filters) > FILTERS_MAX:
                 self._fail(Reason.INTERNAL)
-            case wscontrol.Subscribe():
-                self._subscribe(prefix + message.channel, message.filters)
-            case wscontrol.Unsubscribe():
-                self._unsubscribe(prefix + message.channel)
+            case wscontrol.Subscribe() | wscontrol.Unsubscribe() | wscontrol.SetMeta():
+                try:
+                    self._change(message)
+                except InstructError as error:
+                    log.warning("bad_instruct", route=self._way.route.id, reason=str(error))
+                    self._fail(Reason.INTERNAL)
             case wscontrol.Detach():
                 self._detach()
-            case wscontrol.SetMeta():
-                self._set_meta(message.name, message.value)
             case wscontrol.KeepAlive() | wscontrol.SendDelayed() if not _fits(message):
                 log.debug("control_ignored", route=self._way.route.id, reason="ping too long")
             case wscontrol.KeepAlive():
@@ -257,18 +265,60 @@ class Conversation:
             case wscontrol.FlushDelayed():
                 self._flush_delayed()
 
+    def _change(
+        self, message: wscontrol.Subscribe | wscontrol.Unsubscribe | wscontrol.SetMeta
+    ) -> None:
+        """Change what the session is on, and what the filters of any of it read of it."""
+        was_on, before = self._channels, self._traits()
+        prefix = self._way.route.prefix
+        match message:
+            case wscontrol.Subscribe():
+                self._subscribe(prefix + message.channel, message.filters)
+            case wscontrol.Unsubscribe():
+                self._unsubscribe(prefix + message.channel)
+            case wscontrol.SetMeta():
+                self._set_meta(message.name, message.value)
+        after = self._traits()
+        for name in self._channels:
+            traits = after.get(name, b"")
+            if name in was_on and traits != before.get(name, b""):
+                self.link.order(codec.subscribe(self.ref, to_bytes(name), traits))
+
+    def _traits(self) -> dict[str, bytes]:
+        """Say for each channel with filters what they read now. InstructError: it is too much."""
+        if self._filters is None:
+            return {}
+        way, meta = self._way, self._meta or {}
+        prefix = way.route.prefix
+        uri = self._uri()
+        home = Home(way.route.id, way.route.path_beg, base_of(uri), way.target.untrusted)
+        names = [name.removeprefix(prefix) for name in self._channels]
+        return {
+            name: make_traits(
+                filters,
+                meta,
+                names,
+                prefix=prefix,
+                origin=filter_origin(home, uri, meta),
+                is_debug=way.house.is_debug or way.route.debug,
+            )
+            for name, filters in self._filters.items()
+        }
+
     def _subscribe(self, name: str, filters: tuple[str, ...] = ()) -> None:
         """Subscribe in one step: nothing can be published between the mark and the order."""
         house = self._way.house
-        if name not in self._channels:
-            if len(self._channels) >= house.channels_max:
-                log.debug("subscribe_ignored", route=self._way.route.id, channel=name)
-                return
-            self._channels = _joined(self._channels, name)
-            number = self.link.order(codec.subscribe(self.ref, to_bytes(name)))
-            house.interest.mark(self.link.worker, name, Mode.WS, number)
+        is_new = name not in self._channels
+        if is_new and len(self._channels) >= house.channels_max:
+            log.debug("subscribe_ignored", route=self._way.route.id, channel=name)
+            return
         if filters or self._filters is not None:
             self._filters = _with(self._filters, name, filters or None)
+        if is_new:
+            self._channels = _joined(self._channels, name)
+            traits = self._traits().get(name, b"")
+            number = self.link.order(codec.subscribe(self.ref, to_bytes(name), traits))
+            house.interest.mark(self.link.worker, name, Mode.WS, number)
 
     def _unsubscribe(self, name: str) -> None:
         if name in self._channels and name not in self._way.target.sub:

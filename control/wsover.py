@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import Enum
 from uuid import uuid4
 
+from control.bodies import Whole
 from control.errors import OriginError
 from control.grip import wsevents
 from control.grip.extension import EXTENSION, HEADER
@@ -21,6 +21,7 @@ from control.grip.wsbatch import REQUEST_MAX_BYTES, batch_count, size_of, unacce
 from control.grip.wsevents import CONTENT_TYPE, Event, EventType
 from control.link.packets import Kind
 from control.link.server import Link
+from control.links import escaped
 from control.log import log
 from control.origin import Request, Response
 from control.reasons import Reason
@@ -70,26 +71,6 @@ class State(Enum):
 
 
 # -- requests and answers
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A body that is all there."""
-
-    content: bytes
-
-    @property
-    def length(self) -> int:
-        """Its bytes."""
-        return len(self.content)
-
-    def whole(self) -> bytes:
-        """Give it."""
-        return self.content
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Give it."""
-        yield self.content
 
 
 def pack_handshake(request: Request) -> bytes:
@@ -186,6 +167,11 @@ class OverHttp(Conversation):
     def connection_id(self) -> bytes:
         """What the origin knows it by (GRIP.md 4.2)."""
         return self._handshake.rpartition(b": ")[2]
+
+    def _uri(self) -> str:
+        target, headers = unpack_handshake(self._handshake)
+        scheme = "https" if self._way.is_tls else "http"
+        return f"{scheme}://{headers[0][1].decode('latin-1')}{escaped(target)}"
 
     # -- requests
 

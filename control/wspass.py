@@ -91,6 +91,7 @@ class Passthrough(Conversation, asyncio.Protocol):
     """One client's WebSocket and the one to its origin, whose protocol this is."""
 
     __slots__ = (
+        "_asked_uri",
         "_decoder",
         "_is_dropping",
         "_is_mid_upward",
@@ -100,8 +101,9 @@ class Passthrough(Conversation, asyncio.Protocol):
         "_transport",
     )
 
-    def __init__(self, way: Way, link: Link, ref: int) -> None:
+    def __init__(self, way: Way, link: Link, ref: int, uri: str) -> None:
         super().__init__(way, link, ref)
+        self._asked_uri = uri  # of the handshake
         self._state = State.OPEN
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
@@ -115,6 +117,9 @@ class Passthrough(Conversation, asyncio.Protocol):
         self._begin(prefix)
         if not response.take_over(self):
             self.connection_lost(None)
+
+    def _uri(self) -> str:
+        return self._asked_uri
 
     # -- from the client
 

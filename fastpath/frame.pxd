@@ -56,6 +56,7 @@ cdef class Message:
         readonly bytes channel
         readonly bytes id              # or None
         readonly bytes prev_id         # or None
+        bytes meta                     # opaque; empty: nothing to be asked about
         ResponseFormat response        # or None: the item has no such format
         StreamFormat stream            # or None
         WsFormat ws                    # or None
@@ -70,6 +71,11 @@ cdef class Message:
     cdef bytes ws_frame(self, Variant v)
     # The whole response for a session whose hold was given `held` (GRIP.md 2.6.1).
     cdef bytes response_frame(self, HeldResponse held, int minor, bint keep_alive, bint head_only)
+    # The action of the format for a mode, or -1: the item has none.
+    cdef int action(self, int mode) noexcept
+    # The same message with other content in the format for one mode.
+    cdef Message with_content(self, int mode, bytes content)
+    cdef bytes content(self, int mode)
     cdef bytes _body(self, HeldResponse held)
 
 # One WebSocket message as one frame; `window_bits` 0: not compressed. Empty: a ping or pong that is

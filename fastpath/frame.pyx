@@ -6,7 +6,7 @@ from fastpath.http_wire cimport chunk, head
 from fastpath.jsonp import MARK, wrapped
 from fastpath.link_wire cimport Kind
 from fastpath.patch import patched
-from fastpath.variants cimport Variant
+from fastpath.variants cimport Mode, Variant
 from fastpath.ws_deflate cimport WINDOW_BITS_MAX, deflated
 from fastpath.ws_wire cimport WS_CONTROL_MAX, Opcode, ws_frame as render_ws
 
@@ -85,6 +85,32 @@ cdef class Message:
         self.channel = channel
         self.id = id
         self.prev_id = prev_id
+        self.meta = b""
+
+    cdef int action(self, int mode) noexcept:
+        if mode == Mode.MODE_RESPONSE:
+            return self.response.action if self.response is not None else -1
+        if mode == Mode.MODE_STREAM:
+            return self.stream.action if self.stream is not None else -1
+        return self.ws.action if self.ws is not None else -1
+
+    cdef bytes content(self, int mode):
+        if mode == Mode.MODE_RESPONSE:
+            return self.response.body
+        return self.stream.content if mode == Mode.MODE_STREAM else self.ws.content
+
+    cdef Message with_content(self, int mode, bytes content):
+        cdef Message m = Message(self.channel, self.id, self.prev_id)
+        if mode == Mode.MODE_RESPONSE:
+            m.response = ResponseFormat(
+                Action.SEND, self.response.status, self.response.reason, self.response.headers,
+                self.response.patch, content,
+            )
+        elif mode == Mode.MODE_STREAM:
+            m.stream = StreamFormat(Action.SEND, content)
+        else:
+            m.ws = WsFormat(Action.SEND, self.ws.kind, content)
+        return m
 
     cdef bytes stream_frame(self, Variant v):
         if v == Variant.STREAM_PLAIN:

@@ -17,6 +17,8 @@ cdef enum HttpState:
 
 cdef bint allowed(int old, int new) noexcept nogil
 
+cdef list PLAIN_TEXT               # the headers of an answer of the worker's own
+
 cdef class HttpAnswer(Session):
     cdef:
         int64_t _left                  # body bytes to come, where their number was announced

@@ -152,7 +152,7 @@ cdef class HttpAnswer(Session):
 
     cdef Outcome drained(self) except Outcome.FAIL:
         cdef uint32_t owed = self._owed
-        if self._state == HttpState.ANSWERING and owed:
+        if owed and (self._state == HttpState.ANSWERING or self._state == HttpState.HELD_STREAM):
             self._owed = 0
             return self._roster.upstream.granted(self, owed)
         if self._state != HttpState.DRAINING:

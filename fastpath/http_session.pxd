@@ -1,26 +1,19 @@
 # An HTTP/1.1 client (floor 3): reads requests, asks control, holds. The bytes of a request are
 # understood in http_reader; answers are given by http_answer.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from fastpath.frame cimport HeldResponse, KeepAlive
-from fastpath.http_answer cimport HttpAnswer
+from libc.stdint cimport uint8_t, uint32_t
+from fastpath.http_hold cimport HttpHold
 from fastpath.http_reader cimport HttpReader, Request
 from fastpath.outcome cimport Outcome
-from fastpath.variants cimport Variant
 
-cdef class HttpSession(HttpAnswer):
+cdef class HttpSession(HttpHold):
     cdef:
         # -- the request in hand
         HttpReader _reader             # None while a hold rests
         Request _request               # None when there is none, and while a hold rests
-        bytes _head                    # of it, as OPENED carries it; None: it cannot be asked again
-        bytes _body                    # of it, whole, while a response is held
         bytes _kept                    # what the client sent during a hold, or None
         uint32_t _credit               # body bytes that may still be reported
-        uint8_t _head_begun               # bytes of a head have come, and head_timeout runs
-        # -- the hold
-        HeldResponse _held
-        KeepAlive _keep_alive
+        uint8_t _head_begun            # bytes of a head have come, and head_timeout runs
 
     # -- reading
     cdef Outcome _read(self, Py_ssize_t count) except Outcome.FAIL
@@ -32,14 +25,4 @@ cdef class HttpSession(HttpAnswer):
     cdef bytes _take_body(self)
     cdef Outcome _pace(self) except Outcome.FAIL
     cdef Outcome _next(self) except Outcome.FAIL
-    cdef Outcome _read_kept(self) except Outcome.FAIL
-    # -- holding
-    cdef Outcome _hold_response(self, tuple order, HeldResponse response) except Outcome.FAIL
-    cdef Outcome _hold_stream(
-        self, tuple order, HeldResponse response, KeepAlive keep_alive, bint answered
-    ) except Outcome.FAIL
-    cdef Outcome _hold_channels(self, list channels, Variant v) except Outcome.FAIL
-    cdef Outcome _rest(self) except Outcome.FAIL
     cdef Outcome _retire_reader(self) except Outcome.FAIL
-    cdef Outcome _answer_held(self, bytes frame) except Outcome.FAIL
-    cdef Outcome _send_keep_alive(self, uint64_t now) except Outcome.FAIL

@@ -1,17 +1,17 @@
-"""An HTTP/1.1 client (floor 3): reads requests, asks control, holds.
+"""An HTTP/1.1 client (floor 3): reads requests and asks control.
 
 One request is in hand at a time; those behind it wait in the reader. Answers are the business of
-http_answer. A resting hold has no parser, no timer and no task: it is this object, its row, its
-place on the wheel and its rows in the table.
+http_answer, holds that of http_hold. A resting hold has no parser, no timer and no task: it is
+this object, its row, its place on the wheel and its rows in the table.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
 
-from fastpath.frame cimport HeldResponse, KeepAlive, Message, held_frame
-from fastpath.http_answer cimport HttpAnswer, HttpState
+from fastpath.http_answer cimport HttpState
+from fastpath.http_hold cimport HttpHold
 from fastpath.http_reader cimport HttpReader, Request
-from fastpath.http_wire cimport LAST_CHUNK
 from fastpath.limits cimport LINK_WINDOW, PIPELINE_MAX
 from fastpath.link_wire cimport Kind, opened_head
 from fastpath.outcome cimport Outcome
@@ -19,7 +19,6 @@ from fastpath.reasons cimport Reason
 from fastpath.row cimport RowFlag
 from fastpath.session cimport SCRATCH, Roster, now_ms
 from fastpath.tally cimport Counter
-from fastpath.variants cimport Mode, Variant
 
 cdef extern from "peer.h" nogil:
     int peer_name(int fd, char* out)
@@ -31,7 +30,7 @@ cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @cython.final
-cdef class HttpSession(HttpAnswer):
+cdef class HttpSession(HttpHold):
     """The data plane's end of one HTTP client connection; uvloop calls it as its protocol."""
 
     def __init__(self, Roster roster):
@@ -228,11 +227,7 @@ cdef class HttpSession(HttpAnswer):
 
     cdef Outcome settle(self) except Outcome.FAIL:
         # The answer is complete as far as we are concerned.
-        self._owed = 0
-        self._held = None
-        self._keep_alive = None
-        self._head = None
-        self._body = None
+        self.forget_hold()
         if not (self._keeps and self._body_reported):
             self.set_state(HttpState.DRAINING)
             return self.close_when_drained()
@@ -246,16 +241,29 @@ cdef class HttpSession(HttpAnswer):
         if self._roster.draining:
             self.set_state(HttpState.DRAINING)
             return self.close_when_drained()
-        self._read_kept()
+        self.read_kept()
         self.rearm()
         return self._act() if self._reader is not None else Outcome.DONE
 
-    cdef Outcome _read_kept(self) except Outcome.FAIL:
+    cdef Outcome read_kept(self) except Outcome.FAIL:
         # What came during the hold.
         cdef bytes kept = self._kept
         if kept is not None:
             self._kept = None
             self._open_reader().read(kept)
+        return Outcome.DONE
+
+    cdef Outcome rest(self) except Outcome.FAIL:
+        # A hold keeps neither parser nor request; requests that came behind it stay in the reader.
+        self._request = None
+        if self._reader is not None and self._reader.at_rest():
+            self._retire_reader()
+        return Outcome.DONE
+
+    cdef Outcome _retire_reader(self) except Outcome.FAIL:
+        if self._reader is not None:
+            self._reader.retire()
+            self._reader = None
         return Outcome.DONE
 
     cdef Request handshake(self):
@@ -271,119 +279,12 @@ cdef class HttpSession(HttpAnswer):
     cdef Outcome drained(self) except Outcome.FAIL:
         if self._state == HttpState.READING and self._reader is not None:
             return self._act()                 # it takes its answers again
-        return HttpAnswer.drained(self)
+        return HttpHold.drained(self)
 
     cdef bint unread(self) noexcept:
         return self._reason != 0 or not self._body_reported or (
             self._reader is not None and not self._reader.at_rest()
         )
-
-    # -- holding ----------------------------------------------------------------------------------
-
-    cdef Outcome hold(self, tuple order, object response, object keep_alive) except Outcome.FAIL:
-        cdef bint answered = order[6]
-        cdef bint response_mode = order[0] == Mode.MODE_RESPONSE
-        if self._state != (HttpState.ANSWERING if answered else HttpState.ASKED):
-            return self.end(Reason.ORDER_REFUSED)
-        if answered and (response_mode or (self._sized and not self._head_only)):
-            return self.end(Reason.ORDER_REFUSED)      # nothing can follow a body of known size
-        if self._request is not None and self._request.websocket_key is not None:
-            return self.end(Reason.ORDER_REFUSED)
-        if self._eof:
-            return self.end(Reason.PEER_CLOSED)
-        if not self._body_reported:
-            self._keeps = False                # as in respond: the rest of the request is not read
-        if response_mode:
-            return self._hold_response(order, response)
-        return self._hold_stream(order, response, keep_alive, answered)
-
-    cdef Outcome _hold_response(self, tuple order, HeldResponse response) except Outcome.FAIL:
-        self._held = response
-        self._body = order[11]
-        self._hold_channels(order[5], Variant.RESPONSE)
-        self.set_state(HttpState.HELD_RESPONSE)
-        self._rest()
-        return self._roster.arm(self.slot, now_ms() + <uint64_t> order[1])
-
-    cdef Outcome _hold_stream(
-        self, tuple order, HeldResponse response, KeepAlive keep_alive, bint answered
-    ) except Outcome.FAIL:
-        if not answered:
-            self.begin(response.status, response.reason, response.headers, -1, response.body)
-        if self._head_only:                    # HEAD: a stream of nothing
-            if not answered:
-                self.set_state(HttpState.ANSWERING)
-            return self.settle()
-        self._owed = 0
-        self._head = None
-        self._keep_alive = keep_alive
-        self._hold_channels(
-            order[5], Variant.STREAM_CHUNKED if self._chunked else Variant.STREAM_PLAIN
-        )
-        self.set_state(HttpState.HELD_STREAM)
-        self._roster.rows[self.slot].sent_ms = now_ms()
-        self._rest()
-        return self.rearm()
-
-    cdef Outcome _hold_channels(self, list channels, Variant v) except Outcome.FAIL:
-        cdef bytes channel
-        for channel, prev_id in channels:
-            self._roster.table.hold(channel, v, self.slot, prev_id)
-        return Outcome.DONE
-
-    cdef Outcome _rest(self) except Outcome.FAIL:
-        # A hold keeps neither parser nor request; requests that came behind it stay in the reader.
-        self._request = None
-        if self._reader is not None and self._reader.at_rest():
-            self._retire_reader()
-        return Outcome.DONE
-
-    cdef Outcome _retire_reader(self) except Outcome.FAIL:
-        if self._reader is not None:
-            self._reader.retire()
-            self._reader = None
-        return Outcome.DONE
-
-    cdef Outcome answer(self, Message m) except Outcome.FAIL:
-        if self._state != HttpState.HELD_RESPONSE:
-            return Outcome.DONE                # another channel's message came first in this turn
-        self._roster.tally.add(Counter.DELIVERED_RESPONSE, 1)
-        return self._answer_held(
-            m.response_frame(self._held, self._minor, self._keeps, self._head_only)
-        )
-
-    cdef Outcome _answer_held(self, bytes frame) except Outcome.FAIL:
-        self.let_go()
-        self._roster.wheel.disarm(self.slot)
-        self._roster.queue(self.slot, frame)
-        return self.settle()
-
-    cdef Outcome finish_stream(self, int reason) except Outcome.FAIL:
-        if self._state != HttpState.HELD_STREAM:
-            return Outcome.DONE
-        self.let_go()
-        if self._chunked:
-            self._roster.queue(self.slot, LAST_CHUNK)
-        return self.settle()
-
-    cdef Outcome ask_again(self) except Outcome.FAIL:
-        cdef list lasts
-        cdef bytes body = self._body
-        if self._state == HttpState.HELD_STREAM:
-            return self.finish_stream(Reason.NONE)
-        if self._state != HttpState.HELD_RESPONSE:
-            return Outcome.DONE
-        lasts = self._roster.table.lasts(self.slot)
-        self.let_go()
-        self._roster.wheel.disarm(self.slot)
-        self._held = None
-        self._body = None
-        self._roster.tally.add(Counter.ASKED_AGAIN, 1)
-        self.set_state(HttpState.ASKED)
-        self._read_kept()                      # before what comes from now on
-        if not self._roster.upstream.opened(self, self._head, True, len(body), lasts, body, False):
-            return self.refuse(Reason.LINK_LOST, None)
-        return Outcome.DONE
 
     # -- deadlines --------------------------------------------------------------------------------
 
@@ -401,22 +302,10 @@ cdef class HttpSession(HttpAnswer):
             self._roster.upstream.lost(self, Reason.HEAD_TIMEOUT, 0)
             return self.refuse(Reason.HEAD_TIMEOUT, None)
         if self._state == HttpState.HELD_RESPONSE:
-            return self._answer_held(
-                held_frame(self._held, self._minor, self._keeps, self._head_only)
-            )
+            return self.answer_timeout()
         if self._state == HttpState.HELD_STREAM:
-            return self._send_keep_alive(now)
+            return self.send_keep_alive(now)
         return self.end(self._reason)
-
-    cdef Outcome _send_keep_alive(self, uint64_t now) except Outcome.FAIL:
-        cdef KeepAlive keep_alive = self._keep_alive
-        cdef uint64_t quiet_since = self._roster.rows[self.slot].sent_ms
-        if keep_alive.idle and quiet_since + keep_alive.interval_ms > now:
-            return self._roster.arm(self.slot, quiet_since + keep_alive.interval_ms)
-        self._roster.tally.add(Counter.KEEP_ALIVES, 1)
-        self._roster.rows[self.slot].sent_ms = now
-        self._roster.queue(self.slot, keep_alive.chunked() if self._chunked else keep_alive.content)
-        return self._roster.arm(self.slot, now + keep_alive.interval_ms)
 
     cdef Outcome blocked(self) except Outcome.FAIL:
         # The client takes nothing: from now on its deadline is that of a stalled client.
@@ -473,7 +362,7 @@ cdef class HttpSession(HttpAnswer):
         if self._state == HttpState.HELD_STREAM:
             return self.finish_stream(Reason.DRAINING)
         if self._state == HttpState.HELD_RESPONSE:
-            return self._answer_held(held_frame(self._held, self._minor, False, self._head_only))
+            return self.answer_timeout()
         if self._state == HttpState.READING and not self._head_begun:
             if not self.leaving():
                 return self.end(Reason.DRAINING)
@@ -485,8 +374,8 @@ cdef class HttpSession(HttpAnswer):
         cdef int was = self._state
         if was == HttpState.GONE:
             return Outcome.DONE
-        self.set_state(HttpState.GONE)
         self._reason = reason
+        self.set_state(HttpState.GONE)
         self._roster.drop_frames(self.slot)
         self._roster.rows[self.slot].fd = -1
         self._roster.wheel.disarm(self.slot)

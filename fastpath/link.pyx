@@ -103,6 +103,7 @@ cdef class Link(Upstream):
         self._transport = None
         self._greeted = False
         self._reports.clear()
+        self._fanout.forget_asked()
         for s in self._roster.sessions():
             s.link_lost()
         self._on_lost()
@@ -156,6 +157,8 @@ cdef class Link(Upstream):
         cdef Session s
         if p.op == Order.PUBLISH:
             return self._publish(link_wire.read_publish(p.payload))
+        if p.op == Order.VERDICT:
+            return self._judge(link_wire.read_verdict(p.payload))
         if p.ref != 0:
             s = self._roster.find(p.ref)
             if s is None:
@@ -205,10 +208,15 @@ cdef class Link(Upstream):
         self._roster.tally.add(Counter.DROPPED_GHOST, 1)
         if p.op == Order.HOLD:
             order = self._decode(p)
-            return self._free_unheld([channel for channel, _ in order[5]], order[0])
+            return self._hold_for_ghost(p.ref, order)
         if p.op == Order.SUBSCRIBE:
-            return self._free_unheld(list(self._decode(p)), Mode.MODE_WS)
+            return self._free_unheld([self._decode(p)[0]], Mode.MODE_WS)
         return Outcome.DONE
+
+    cdef Outcome _hold_for_ghost(self, uint64_t ref, tuple order) except Outcome.FAIL:
+        if order[13]:                          # watched, and over before it began
+            self._report(link_wire.write_closed(ref, Reason.PEER_CLOSED, 0, 0, 0, order[14]))
+        return self._free_unheld([channel for channel, _, _ in order[5]], order[0])
 
     cdef Outcome _free_unheld(self, list channels, int mode) except Outcome.FAIL:
         return self.freed([
@@ -251,7 +259,9 @@ cdef class Link(Upstream):
             return ()
         if p.op == Order.ACCEPT:
             return (link_wire.read_accept(p.payload),)
-        if p.op == Order.SUBSCRIBE or p.op == Order.UNSUBSCRIBE:
+        if p.op == Order.SUBSCRIBE:
+            return link_wire.read_subscribe(p.payload)
+        if p.op == Order.UNSUBSCRIBE:
             return (link_wire.read_channel(p.payload),)
         if p.op == Order.KEEP_ALIVE:
             return link_wire.read_keep_alive(p.payload)
@@ -277,7 +287,7 @@ cdef class Link(Upstream):
         if op == Order.ACCEPT:
             return s.accept(order[0])
         if op == Order.SUBSCRIBE:
-            return s.subscribe(order[0])
+            return s.subscribe(order[0], order[1])
         if op == Order.UNSUBSCRIBE:
             return s.unsubscribe(order[0])
         return s.keep_alive(self._keep_alive(
@@ -293,6 +303,18 @@ cdef class Link(Upstream):
             self._roster.report("publish_failed", 0, wrong)
         return self._delivered(order[0], order[1])
 
+    cdef Outcome _judge(self, tuple order) except Outcome.FAIL:
+        cdef Message m = self._fanout.asked(order[0], order[1])
+        if m is None:
+            raise ValueError("verdict on nothing that was asked")
+        if self.accounts:
+            self._account.begin_item()
+        try:
+            self._fanout.judge(order[0], order[1])
+        except Exception as wrong:             # ours: this item is lost, the link goes on
+            self._roster.report("verdict_failed", 0, wrong)
+        return self._delivered(m.channel, m.id)
+
     cdef Outcome _delivered(self, bytes channel, bytes id) except Outcome.FAIL:
         cdef bytes packet
         if self.accounts:
@@ -304,7 +326,8 @@ cdef class Link(Upstream):
     cdef Message _message(self, tuple order):
         cdef Message m = Message(order[0], order[1], order[2])
         cdef tuple format
-        for format in order[3]:
+        m.meta = order[3]
+        for format in order[4]:
             if format[0] == 1:
                 m.response = ResponseFormat(*format[1:])
             elif format[0] == 2:
@@ -381,7 +404,7 @@ cdef class Link(Upstream):
         return self._report(link_wire.write_signalled(s.ref, what))
 
     cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL:
-        return self._report(link_wire.write_closed(s.ref, reason, code, 0, 0))
+        return self._report(link_wire.write_closed(s.ref, reason, code, 0, 0, b""))
 
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
         for channel, modes in pairs:
@@ -405,3 +428,26 @@ cdef class Link(Upstream):
         if self._account is not None:
             for packet in self._account.counted():
                 self._report(packet)
+
+    cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL:
+        return self._report(link_wire.write_closed(s.ref, s._reason, 0, 0, 0, context))
+
+    cdef bint lapsed(self, Session s, int why, list lasts, bytes context) except -1:
+        if not self._greeted:
+            return False
+        self._report(link_wire.write_lapsed(s.ref, why, lasts, context))
+        return True
+
+    cdef bint met(self, uint32_t number, Message m, list groups) except -1:
+        cdef list contents
+        if not self._greeted:
+            return False
+        contents = [
+            (mode, m.content(mode)) for mode in sorted({group[0] for group in groups})
+            if m.action(mode) == Action.SEND
+        ]
+        self._report(link_wire.write_met(number, m.channel, m.id, m.meta, contents, groups))
+        return True
+
+    cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL:
+        return self._fanout.give(s, waited)

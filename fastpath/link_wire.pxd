@@ -20,6 +20,8 @@ cdef enum Report:
     COUNTED = 0x0E
     DELIVERED = 0x0F
     LEFT = 0x10
+    MET = 0x0C
+    LAPSED = 0x0D
 
 cdef enum Order:
     WELCOME = 0x41
@@ -37,6 +39,7 @@ cdef enum Order:
     DRAIN = 0x4D
     PING = 0x4E
     KEEP_ALIVE = 0x4F
+    VERDICT = 0x50
 
 cdef enum:
     FLAG_MORE = 1
@@ -48,6 +51,18 @@ cdef enum Kind:            # of RECEIVED and SEND
     KIND_PING = 3
     KIND_PONG = 4
     KIND_CLOSE = 5
+
+cdef enum Verdict:         # of VERDICT
+    DROP = 0
+    AS_PUBLISHED = 1
+    INSTEAD = 2            # with content
+    FAILED = 3             # with content: what ends the session; empty: it goes on
+
+cdef enum Why:             # of LAPSED
+    WHY_GAP = 1
+    WHY_HINT = 2
+    WHY_TIMEOUT = 3
+    WHY_ASKED = 4
 
 cdef enum Signal:          # of SIGNALLED
     REFRESH_ASKED = 1
@@ -74,7 +89,9 @@ cdef list read_accept(View payload)        # headers of the 101
 # (mode, timeout_ms, keep_alive_mode, keep_alive_ms, keep_alive, channels, answered,
 #  status, reason, headers, body, request_body); a channel is (name, prev_id or None)
 cdef tuple read_hold(View payload)
-cdef bytes read_channel(View payload)      # SUBSCRIBE, UNSUBSCRIBE
+cdef tuple read_subscribe(View payload)    # (channel, traits)
+cdef bytes read_channel(View payload)      # UNSUBSCRIBE
+cdef tuple read_verdict(View payload)      # (number, [(verdict, content)])
 # (channel, id or None, prev_id or None, formats); a format is one of
 #  (1, 0, status, reason, headers, patch, body)  (2, 0, content)  (3, 0, kind, content)
 #  (3, 2, code, text), the close of a ws-message; (kind, action), all others
@@ -96,7 +113,12 @@ cdef bytes write_granted(uint64_t ref, uint32_t count)
 cdef bytes write_held(bytes channel, int modes)
 cdef bytes write_freed(bytes channel, int modes, uint64_t orders)
 cdef bytes write_signalled(uint64_t ref, int what)
-cdef bytes write_closed(uint64_t ref, int reason, int code, uint64_t bytes_in, uint64_t bytes_out)
+cdef bytes write_closed(
+    uint64_t ref, int reason, int code, uint64_t bytes_in, uint64_t bytes_out, bytes context)
+# groups: [(mode, action, traits, [(channel, id)])]; contents: [(mode, content)]
+cdef bytes write_met(
+    uint32_t number, bytes channel, bytes item_id, bytes meta, list contents, list groups)
+cdef bytes write_lapsed(uint64_t ref, int why, list lasts, bytes context)
 cdef bytes write_tally(bytes json)
 cdef bytes write_counted(bytes channel, uint32_t responses, uint32_t streams, uint32_t websockets)
 cdef bytes write_delivered(

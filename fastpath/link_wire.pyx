@@ -36,7 +36,7 @@ cdef LinkStep link_read(Packet* p, View* v) noexcept nogil:
     p.flags = take_u8(&ahead)
     cdef uint16_t reserved = take_u16(&ahead)
     p.ref = take_u64(&ahead)
-    if p.op < WELCOME or p.op > KEEP_ALIVE or p.flags & ~FLAG_MORE or reserved:
+    if p.op < WELCOME or p.op > VERDICT or p.flags & ~FLAG_MORE or reserved:
         return LINK_BAD
     if size > LINK_PAYLOAD_MAX:
         return LINK_BAD
@@ -90,16 +90,39 @@ cdef tuple read_hold(View payload):
     cdef list channels = []
     for _ in range(u16(v, "channels")):
         channel = str16(v, "channel")
-        channels.append((channel, opt16(v, "prev-id")))
+        prev_id = opt16(v, "prev-id")
+        channels.append((channel, prev_id, str16(v, "traits")))
     answered = choice(v, 0, 1, "answered")
     status = u16(v, "status")
     reason = str16(v, "reason")
     block = headers(v, "headers")
     body = str32(v, "body")
     request_body = str32(v, "request body")
+    link_ms = u32(v, "link milliseconds")
+    watched = choice(v, 0, 1, "watched")
+    context = str32(v, "context")
     end(v)
     return (mode, timeout_ms, keep_alive_mode, keep_alive_ms, keep_alive, channels, answered,
-            status, reason, block, body, request_body)
+            status, reason, block, body, request_body, link_ms, watched, context)
+
+
+cdef tuple read_subscribe(View payload):
+    cdef View* v = &payload
+    channel = str16(v, "channel")
+    traits = str16(v, "traits")
+    end(v)
+    return channel, traits
+
+
+cdef tuple read_verdict(View payload):
+    cdef View* v = &payload
+    cdef list verdicts = []
+    number = u32(v, "number")
+    for _ in range(u16(v, "verdicts")):
+        verdict = choice(v, Verdict.DROP, Verdict.FAILED, "verdict")
+        verdicts.append((verdict, str32(v, "content") if verdict >= Verdict.INSTEAD else b""))
+    end(v)
+    return number, verdicts
 
 
 cdef bytes read_channel(View payload):
@@ -113,11 +136,12 @@ cdef tuple read_publish(View payload):
     channel = str16(v, "channel")
     item_id = opt16(v, "id")
     prev_id = opt16(v, "prev-id")
+    meta = str32(v, "meta")
     cdef list formats = []
     for _ in range(u16(v, "formats")):
         formats.append(item_format(v))
     end(v)
-    return channel, item_id, prev_id, formats
+    return channel, item_id, prev_id, meta, formats
 
 
 cdef tuple item_format(View* v):
@@ -257,7 +281,6 @@ cdef bytes opened_head(
     within(len(headers), "number of headers")
     for name, value in headers:
         size += size16(name, "header name") + size32(value)
-
     cdef bytes out = PyBytes_FromStringAndSize(NULL, size)
     cdef uint8_t* at = <uint8_t*> PyBytes_AS_STRING(out)
     at = put_u8(put_u8(put_u8(at, kind), minor), tls)
@@ -271,17 +294,10 @@ cdef bytes opened_head(
 cdef bytes write_opened(
     uint64_t ref, bytes head, bint again, int64_t length, list lasts, bytes body, bint more
 ):
-    cdef bytes channel, last
     cdef uint8_t* at
-    cdef Py_ssize_t size = 1 + 8 + 2 + size32(body) + len(head)
-    within(len(lasts), "number of lasts")
-    for channel, last in lasts:
-        size += size16(channel, "channel") + size16(last, "last id")
-
+    cdef Py_ssize_t size = 1 + 8 + size_pairs(lasts) + size32(body) + len(head)
     out = packet(OPENED, FLAG_MORE if more else 0, ref, size, &at)
-    at = put_u16(put_u64(put_u8(at, again), length), len(lasts))
-    for channel, last in lasts:
-        at = put_str16(put_str16(at, channel), last)
+    at = put_pairs(put_u64(put_u8(at, again), length), lasts)
     put_run(put_str32(at, body), head)
     return out
 
@@ -326,11 +342,46 @@ cdef bytes write_signalled(uint64_t ref, int what):
     return out
 
 
-cdef bytes write_closed(uint64_t ref, int reason, int code, uint64_t bytes_in, uint64_t bytes_out):
+cdef bytes write_closed(
+    uint64_t ref, int reason, int code, uint64_t bytes_in, uint64_t bytes_out, bytes context
+):
     cdef uint8_t* at
-    out = packet(CLOSED, 0, ref, 2 + 2 + 8 + 8, &at)
+    out = packet(CLOSED, 0, ref, 2 + 2 + 8 + 8 + size32(context), &at)
     at = put_u16(put_u16(at, reason), code)
-    put_u64(put_u64(at, bytes_in), bytes_out)
+    put_str32(put_u64(put_u64(at, bytes_in), bytes_out), context)
+    return out
+
+
+cdef bytes write_met(
+    uint32_t number, bytes channel, bytes item_id, bytes meta, list contents, list groups
+):
+    cdef uint8_t* at
+    cdef Py_ssize_t size = 4 + size16(channel, "channel") + 1 + size32(meta) + 2 + 2
+    if item_id is not None:
+        size += size16(item_id, "id")
+    within(len(groups), "number of groups")
+    for _, content in contents:
+        size += 1 + size32(content)
+    for _, _, traits, ids in groups:
+        size += 1 + 1 + size16(traits, "traits") + size_pairs(ids)
+    out = packet(MET, 0, 0, size, &at)
+    at = put_str16(put_u32(at, number), channel)
+    at = put_u8(at, item_id is not None)
+    if item_id is not None:
+        at = put_str16(at, item_id)
+    at = put_u16(put_str32(at, meta), len(contents))
+    for mode, content in contents:
+        at = put_str32(put_u8(at, mode), content)
+    at = put_u16(at, len(groups))
+    for mode, action, traits, ids in groups:
+        at = put_pairs(put_str16(put_u8(put_u8(at, mode), action), traits), ids)
+    return out
+
+
+cdef bytes write_lapsed(uint64_t ref, int why, list lasts, bytes context):
+    cdef uint8_t* at
+    out = packet(LAPSED, 0, ref, 1 + size_pairs(lasts) + size32(context), &at)
+    put_str32(put_pairs(put_u8(at, why), lasts), context)
     return out
 
 
@@ -381,6 +432,16 @@ cdef inline Outcome within(Py_ssize_t count, str field) except Outcome.FAIL:
     return Outcome.DONE
 
 
+cdef Py_ssize_t size_pairs(list pairs) except -1:
+    # list<(str16 channel, str16 id)>
+    cdef bytes channel, last
+    cdef Py_ssize_t size = 2
+    within(len(pairs), "number of lasts")
+    for channel, last in pairs:
+        size += size16(channel, "channel") + size16(last, "last id")
+    return size
+
+
 cdef inline Py_ssize_t size16(bytes run, str field) except -1:
     within(len(run), field)
     return 2 + PyBytes_GET_SIZE(run)
@@ -429,3 +490,11 @@ cdef inline uint8_t* put_str16(uint8_t* at, bytes run) except NULL:
 
 cdef inline uint8_t* put_str32(uint8_t* at, bytes run) except NULL:
     return put_run(put_u32(at, PyBytes_GET_SIZE(run)), run)
+
+
+cdef uint8_t* put_pairs(uint8_t* at, list pairs) except NULL:
+    cdef bytes channel, last
+    at = put_u16(at, len(pairs))
+    for channel, last in pairs:
+        at = put_str16(put_str16(at, channel), last)
+    return at

@@ -32,6 +32,7 @@ cdef class RecordingUpstream(Upstream):
 
     cdef readonly list packets
     cdef public bint linked
+    cdef public Fanout fanout          # to which a session that holds again is given
 
     def __init__(self):
         self.packets = []
@@ -59,13 +60,32 @@ cdef class RecordingUpstream(Upstream):
         return Outcome.DONE
 
     cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL:
-        self.packets.append(link_wire.write_closed(s.ref, reason, code, 0, 0))
+        self.packets.append(link_wire.write_closed(s.ref, reason, code, 0, 0, b""))
         return Outcome.DONE
 
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
         for channel, modes in pairs:
             self.packets.append(link_wire.write_freed(channel, modes, 0))
         return Outcome.DONE
+
+    cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL:
+        self.packets.append(link_wire.write_closed(s.ref, s._reason, 0, 0, 0, context))
+        return Outcome.DONE
+
+    cdef bint lapsed(self, Session s, int why, list lasts, bytes context) except -1:
+        if self.linked:
+            self.packets.append(link_wire.write_lapsed(s.ref, why, lasts, context))
+        return self.linked
+
+    cdef bint met(self, uint32_t number, Message m, list groups) except -1:
+        if self.linked:
+            self.packets.append(
+                link_wire.write_met(number, m.channel, m.id, m.meta, [], groups)
+            )
+        return self.linked
+
+    cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL:
+        return self.fanout.give(s, waited)
 
 
 def set_clock(uint64_t at_ms):
@@ -119,10 +139,14 @@ def send(Session s, bytes body, *, more=True):
 
 
 def hold(Session s, *, mode, channels, timeout_ms=55_000, keep_alive=None, answered=False,
-         status=200, reason=b"OK", headers=(), body=b"", request_body=b""):
-    """keep_alive: (content, interval_ms, idle) or None; channels: [(channel, prev_id or None)]."""
-    order = (mode, timeout_ms, 0, 0, b"", list(channels), answered, status, reason, list(headers),
-             body, request_body)
+         status=200, reason=b"OK", headers=(), body=b"", request_body=b"", link_ms=0,
+         watched=False, context=b""):
+    """keep_alive: (content, interval_ms, idle) or None; channels: [(channel, prev_id, traits)],
+    of which the last one or two may be left out.
+    """
+    full = [(*channel, None, None)[:3] for channel in channels]
+    order = (mode, timeout_ms, 0, 0, b"", full, answered, status, reason, list(headers),
+             body, request_body, link_ms, watched, context)
     s.hold(order, HeldResponse(status, reason, list(headers), body),
            KeepAlive(*keep_alive) if keep_alive else None)
 
@@ -140,10 +164,11 @@ def link_lost(Session s):
 
 
 def publish(Fanout fanout, bytes channel, *, id=None, prev_id=None, response=None, stream=None,
-            ws=None):
+            ws=None, meta=b""):
     """response: (action, status, reason, headers, patch, body); stream: (action, content);
     ws: (action, kind, content, code, text)."""
     cdef Message m = Message(channel, id, prev_id)
+    m.meta = meta
     if response is not None:
         m.response = ResponseFormat(*response)
     if stream is not None:
@@ -157,6 +182,11 @@ def release(Session s):
     s.release()
 
 
+def judge(Fanout fanout, number, verdicts):
+    """verdicts: [(0 drop | 1 as published | 2 instead | 3 failed, content or None)]."""
+    fanout.judge(number, verdicts)
+
+
 # -- WebSockets
 
 def accept(Session s, headers=()):
@@ -167,8 +197,8 @@ def ws_send(Session s, int kind, bytes content, *, more=False):
     s.send(kind, content, more)
 
 
-def subscribe(Session s, bytes channel):
-    s.subscribe(channel)
+def subscribe(Session s, bytes channel, traits=None):
+    s.subscribe(channel, traits)
 
 
 def unsubscribe(Session s, bytes channel):

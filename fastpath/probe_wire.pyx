@@ -35,6 +35,8 @@ def reports():
         "SYNCED": Report.SYNCED,
         "TALLY": Report.TALLY,
         "PONG": Report.PONG,
+        "MET": Report.MET,
+        "LAPSED": Report.LAPSED,
         "COUNTED": Report.COUNTED,
         "DELIVERED": Report.DELIVERED,
         "LEFT": Report.LEFT,
@@ -58,6 +60,7 @@ def orders():
         "DRAIN": Order.DRAIN,
         "PING": Order.PING,
         "KEEP_ALIVE": Order.KEEP_ALIVE,
+        "VERDICT": Order.VERDICT,
     }
 
 
@@ -148,6 +151,14 @@ def read_hold(bytes payload not None):
     return link_wire.read_hold(view(payload))
 
 
+def read_subscribe(bytes payload not None):
+    return link_wire.read_subscribe(view(payload))
+
+
+def read_verdict(bytes payload not None):
+    return link_wire.read_verdict(view(payload))
+
+
 def read_channel(bytes payload not None):
     return link_wire.read_channel(view(payload))
 
@@ -180,7 +191,7 @@ ORDER_READERS = {
     Order.FINISH: read_bare,
     Order.ACCEPT: read_accept,
     Order.HOLD: read_hold,
-    Order.SUBSCRIBE: read_channel,
+    Order.SUBSCRIBE: read_subscribe,
     Order.UNSUBSCRIBE: read_channel,
     Order.PUBLISH: read_publish,
     Order.CLOSE: read_close,
@@ -189,6 +200,7 @@ ORDER_READERS = {
     Order.DRAIN: read_bare,
     Order.PING: read_bare,
     Order.KEEP_ALIVE: read_keep_alive,
+    Order.VERDICT: read_verdict,
 }
 
 
@@ -225,8 +237,16 @@ def write_signalled(ref, what):
     return link_wire.write_signalled(ref, what)
 
 
-def write_closed(ref, reason, code, bytes_in, bytes_out):
-    return link_wire.write_closed(ref, reason, code, bytes_in, bytes_out)
+def write_closed(ref, reason, code, bytes_in, bytes_out, context=b""):
+    return link_wire.write_closed(ref, reason, code, bytes_in, bytes_out, context)
+
+
+def write_met(number, channel, item_id, meta, contents, groups):
+    return link_wire.write_met(number, channel, item_id, meta, contents, groups)
+
+
+def write_lapsed(ref, why, lasts, context):
+    return link_wire.write_lapsed(ref, why, lasts, context)
 
 
 def write_tally(json):

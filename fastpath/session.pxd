@@ -40,6 +40,15 @@ cdef class Upstream:
     cdef bint accounts
     cdef Outcome letting_go(self, Session s) except Outcome.FAIL
     cdef Outcome left(self, Session s) except Outcome.FAIL
+    # A watched hold has ended, with what control gave it to be told by.
+    cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL
+    # A stream has a gap, or is to follow its link; its messages wait. False: nobody is there.
+    cdef bint lapsed(self, Session s, int why, list lasts, bytes context) except -1
+    # A message met groups with traits, [(mode, action, traits, [(channel, id)])]: what does it
+    # become for each? False: nobody is there.
+    cdef bint met(self, uint32_t number, Message m, list groups) except -1
+    # It holds again: these have waited.
+    cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL
 
 cdef class Limits:
     # The settings of the worker, from WELCOME (control/config.py has bounds, units and reasons).
@@ -72,6 +81,7 @@ cdef class Roster:
         # -- what all sessions share
         readonly HoldTable table
         readonly Wheel wheel
+        readonly Wheel links               # when a stream follows its link, if nothing comes before
         readonly Tally tally
         readonly Limits limits
         public Upstream upstream
@@ -93,6 +103,9 @@ cdef class Roster:
     cdef Session session(self, uint32_t slot)          # legal within one turn only
     # -- deadlines
     cdef Outcome arm(self, uint32_t slot, uint64_t deadline_ms) except Outcome.FAIL
+    cdef Outcome arm_link(self, uint32_t slot, uint64_t deadline_ms) except Outcome.FAIL
+    cdef Outcome _wake_at(self, uint64_t at) except Outcome.FAIL
+    cdef Outcome _tell_due(self, uint32_t slot, uint64_t now, bint link) except Outcome.FAIL
     cdef Outcome _grow(self) except Outcome.FAIL
     cdef Outcome _set_timer(self, uint64_t at) except Outcome.FAIL
     # -- outgoing: mark
@@ -127,10 +140,14 @@ cdef class Session:
     cdef Outcome drained(self) except Outcome.FAIL
     cdef Outcome blocked(self) except Outcome.FAIL
     cdef Outcome due(self, uint64_t now) except Outcome.FAIL
+    cdef Outcome link_due(self, uint64_t now) except Outcome.FAIL
     # -- told by fan-out; none of these is called while a spool is walked
     cdef Outcome answer(self, Message m) except Outcome.FAIL
     cdef Outcome finish_stream(self, int reason) except Outcome.FAIL
     cdef Outcome ask_again(self) except Outcome.FAIL
+    cdef Outcome lapse(self, Message m, int why) except Outcome.FAIL     # m may be None
+    cdef Outcome fail(self, bytes why) except Outcome.FAIL      # what is to be said of it
+    cdef Outcome wait(self, Message m) except Outcome.FAIL       # control follows its link
     cdef Outcome obey(self, Message m) except Outcome.FAIL       # a close or refresh of a WebSocket
     # -- orders from control (LINK.md)
     cdef Outcome respond(self, tuple order, bint more) except Outcome.FAIL
@@ -140,7 +157,7 @@ cdef class Session:
     cdef Outcome grant(self, uint32_t count) except Outcome.FAIL
     cdef Outcome close(self, int reason, int code, bytes text) except Outcome.FAIL
     cdef Outcome release(self) except Outcome.FAIL
-    cdef Outcome subscribe(self, bytes channel) except Outcome.FAIL
+    cdef Outcome subscribe(self, bytes channel, bytes traits) except Outcome.FAIL
     cdef Outcome unsubscribe(self, bytes channel) except Outcome.FAIL
     cdef Outcome keep_alive(self, object keep_alive) except Outcome.FAIL    # or None: no longer
     # -- the link

@@ -57,6 +57,18 @@ cdef class Upstream:
     cdef Outcome left(self, Session s) except Outcome.FAIL:
         return Outcome.DONE
 
+    cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef bint lapsed(self, Session s, int why, list lasts, bytes context) except -1:
+        return False
+
+    cdef bint met(self, uint32_t number, Message m, list groups) except -1:
+        return False
+
+    cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL:
+        return Outcome.DONE
+
 
 @cython.final
 cdef class Limits:
@@ -90,6 +102,7 @@ cdef class Roster:
         self._loop = loop
         self.table = table
         self.wheel = wheel
+        self.links = Wheel()
         self.tally = tally
         self.limits = limits
         self.upstream = Upstream()
@@ -151,6 +164,7 @@ cdef class Roster:
             self.upstream.left(s)
         self.drop_frames(slot)
         self.rows[slot].fd = -1
+        self.links.disarm(slot)
         self.rows[slot].flags = 0              # a flush that is due finds nobody to tell
         self._sessions[slot] = None
         self._generations[slot] += 1
@@ -202,8 +216,16 @@ cdef class Roster:
 
     cdef Outcome arm(self, uint32_t slot, uint64_t deadline_ms) except Outcome.FAIL:
         self.wheel.arm(slot, deadline_ms)
-        if self._timer_ms == 0 or deadline_ms < self._timer_ms:
-            self._set_timer(deadline_ms)
+        return self._wake_at(deadline_ms)
+
+    cdef Outcome arm_link(self, uint32_t slot, uint64_t deadline_ms) except Outcome.FAIL:
+        self.links.arm(slot, deadline_ms)
+        return self._wake_at(deadline_ms)
+
+    cdef Outcome _wake_at(self, uint64_t at) except Outcome.FAIL:
+        # One timer for both wheels: the earlier of the two. 0: nothing is armed.
+        if at != 0 and (self._timer_ms == 0 or at < self._timer_ms):
+            return self._set_timer(at)
         return Outcome.DONE
 
     cdef Outcome _set_timer(self, uint64_t at) except Outcome.FAIL:
@@ -217,22 +239,27 @@ cdef class Roster:
     def tick(self):
         """The timer fired: tell the sessions that are due, then sleep until the next."""
         cdef uint64_t now = now_ms()
-        cdef uint64_t at
         cdef list slots = []
-        cdef Session s
+        cdef list links = []
         self._timer = None
         self._timer_ms = 0
         self.wheel.due(now, slots)
+        self.links.due(now, links)
         for slot in slots:
-            s = <Session> self._sessions[slot]
-            if s is not None:
-                try:
-                    s.due(now)
-                except Exception as wrong:
-                    self.failed(s, "deadline_failed", wrong)
-        at = self.wheel.next_ms()
-        if at != 0 and (self._timer_ms == 0 or at < self._timer_ms):
-            self._set_timer(at)
+            self._tell_due(slot, now, False)
+        for slot in links:
+            self._tell_due(slot, now, True)
+        self._wake_at(self.wheel.next_ms())
+        self._wake_at(self.links.next_ms())
+
+    cdef Outcome _tell_due(self, uint32_t slot, uint64_t now, bint link) except Outcome.FAIL:
+        cdef Session s = <Session> self._sessions[slot]
+        if s is None:
+            return Outcome.DONE
+        try:
+            return s.link_due(now) if link else s.due(now)
+        except Exception as wrong:
+            return self.failed(s, "deadline_failed", wrong)
 
     # -- outgoing: mark -----------------------------------------------------------------------
 
@@ -384,6 +411,18 @@ cdef class Session:
     cdef Outcome due(self, uint64_t now) except Outcome.FAIL:
         return Outcome.DONE
 
+    cdef Outcome link_due(self, uint64_t now) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome lapse(self, Message m, int why) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
+    cdef Outcome fail(self, bytes why) except Outcome.FAIL:
+        return self.end(Reason.INTERNAL)
+
+    cdef Outcome wait(self, Message m) except Outcome.FAIL:
+        return self.end(Reason.ORDER_REFUSED)
+
     cdef Outcome answer(self, Message m) except Outcome.FAIL:
         return self.end(Reason.ORDER_REFUSED)
 
@@ -417,7 +456,7 @@ cdef class Session:
     cdef Outcome release(self) except Outcome.FAIL:
         return self.end(Reason.ORDER_REFUSED)
 
-    cdef Outcome subscribe(self, bytes channel) except Outcome.FAIL:
+    cdef Outcome subscribe(self, bytes channel, bytes traits) except Outcome.FAIL:
         return self.end(Reason.ORDER_REFUSED)
 
     cdef Outcome unsubscribe(self, bytes channel) except Outcome.FAIL:

@@ -5,8 +5,9 @@ cdef enum Variant:
     RESPONSE = 0         # a whole response, merged with what the hold was given
     STREAM_CHUNKED = 1   # HTTP/1.1 chunks
     STREAM_PLAIN = 2     # HTTP/1.0: the bare content, ended by close
-    WS = 3               # a WebSocket frame
-    WS_DEFLATED = 4      # the same, compressed if that makes it smaller
+    STREAM_WAITING = 3   # nothing for now: messages wait while control follows a link
+    WS = 4               # a WebSocket frame
+    WS_DEFLATED = 5      # the same, compressed if that makes it smaller
 
 # How the link names the kinds of a hold (LINK.md, `modes`).
 cdef enum Mode:
@@ -17,4 +18,4 @@ cdef enum Mode:
 cdef inline int mode_of(Variant v) noexcept nogil:
     if v == Variant.RESPONSE:
         return MODE_RESPONSE
-    return MODE_STREAM if v <= Variant.STREAM_PLAIN else MODE_WS
+    return MODE_STREAM if v <= Variant.STREAM_WAITING else MODE_WS

@@ -291,13 +291,13 @@ cdef class WsSession(Session):
         self._credit += count
         return self._go_on()
 
-    cdef Outcome subscribe(self, bytes channel) except Outcome.FAIL:
+    cdef Outcome subscribe(self, bytes channel, bytes traits) except Outcome.FAIL:
         cdef Roster roster = self._roster
         if self._state == WsState.OPEN:
             return roster.table.hold(
                 channel,
                 Variant.WS_DEFLATED if self._window_bits == WINDOW_BITS_MAX else Variant.WS,
-                self.slot, None,
+                self.slot, None, traits or None,
             )
         if not roster.table.modes(channel) & Mode.MODE_WS:     # control has marked it as held
             roster.upstream.freed([(channel, Mode.MODE_WS)])

@@ -7,6 +7,7 @@ from typing import Any
 
 from control.link import codec
 from control.link.packets import Mode, Opened
+from control.link.reports import PacketReader, decode
 from fastpath import probe_wire
 
 REF = 0x0000_0001_0000_0007
@@ -51,7 +52,7 @@ def test_control_writes_hold(measure: Callable[..., Any]) -> None:
         return codec.hold(
             REF,
             mode=Mode.STREAM,
-            channels=[(CHANNEL, None)],
+            channels=[(CHANNEL, None, b"")],
             status=200,
             reason=b"OK",
             headers=HEADERS,
@@ -68,7 +69,7 @@ def test_control_reads_opened(measure: Callable[..., Any]) -> None:
     run = opened()
 
     def read() -> Any:
-        return [codec.decode(packet) for packet in codec.PacketReader().feed(run)]
+        return [decode(packet) for packet in PacketReader().feed(run)]
 
     (report,) = measure(read)
     assert isinstance(report, Opened)

@@ -61,7 +61,7 @@ def response_filter(filters: Sequence[str], meta: Mapping[str, str]) -> Expansio
 
 def content_filters(filters: Sequence[str]) -> tuple[str, ...]:
     """Those that change content: what a format's `content-filters` must equal (GRIP.md 3.8)."""
-    return tuple(name for name in filters if name in _CONTENT)
+    return tuple(name for name in filters if name in _CONTENT or name == "http-modify")
 
 
 class Expansion:
@@ -178,3 +178,5 @@ _CONTENT: dict[str, Callable[[Subscriber], Meaning]] = {
     "build-id": _build_id,
     "var-subst": _var_subst,
 }
+NETWORK_FILTERS = frozenset({"http-check", "http-modify"})  # they ask an origin (GRIP.md 3.7)
+FILTERS = frozenset({*_DELIVERY, *_CONTENT, *NETWORK_FILTERS})

@@ -1,294 +1,34 @@
-"""The bytes of the link: reports read, orders written (fastpath/LINK.md, normative).
+"""The orders of the link, written as its bytes (fastpath/LINK.md, normative).
 
-The twin of `fastpath/link_wire`, held to the same golden packets. Channels, ids and header
-blocks are the raw bytes of the wire; who decodes them to text is above. What a worker sends wrong
-is a `LinkError`; a value that does not fit its field is the caller's `ValueError`. This module
-never touches a socket, an event loop or a clock, and decides nothing.
+The twin of what `fastpath/link_wire` reads, held to the same golden packets; `reports` reads what
+comes the other way. Channels, ids and header blocks are the raw bytes of the wire. A value that
+does not fit its field is the caller's `ValueError`. Never touches a socket, an event loop or a
+clock, and decides nothing.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
-from control.errors import LinkError
 from control.link.packets import (
-    FLAG_MORE,
-    LINK_HEADER_SIZE,
     LINK_PAYLOAD_MAX,
-    LINK_VERSION,
     Action,
-    AnyReport,
-    Closed,
-    Counted,
-    Delivered,
     FormatKind,
-    Freed,
-    Granted,
-    Held,
-    Hello,
     KeepAlive,
     Kind,
-    Left,
     Mode,
-    Opened,
     Order,
-    Packet,
-    Pong,
-    Received,
-    Report,
-    Signal,
-    Signalled,
-    Synced,
-    Tally,
+    Verdict,
 )
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-_REPORTS = frozenset(Report)
 _HEADER = struct.Struct(">IBBHQ")
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
-_MODES_MAX = int(Mode.RESPONSE | Mode.STREAM | Mode.WS)
-
-
-# -- packets
-
-
-class PacketReader:
-    """Cuts the stream of a worker into packets, in whatever pieces it arrives.
-
-    It keeps at most one unfinished packet (LINK_PAYLOAD_MAX) and the piece fed last.
-    """
-
-    __slots__ = ("_at", "_buffer")
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._at = 0  # everything before it has been taken
-
-    def feed(self, piece: bytes) -> Iterator[Packet]:
-        """Add a piece; iterate over the packets that are complete now.
-
-        LinkError on a malformed header, after the packets in front of it; the stream is then of
-        no more use.
-        """
-        del self._buffer[: self._at]
-        self._at = 0
-        self._buffer += piece
-        return self._packets()
-
-    def _packets(self) -> Iterator[Packet]:
-        buffer = self._buffer
-        while len(buffer) - self._at >= LINK_HEADER_SIZE:
-            size, op, flags, reserved, ref = _HEADER.unpack_from(buffer, self._at)
-            if op not in _REPORTS or flags & ~FLAG_MORE or reserved or size > LINK_PAYLOAD_MAX:
-                head = buffer[self._at : self._at + LINK_HEADER_SIZE]
-                raise LinkError(f"malformed packet: {head.hex()}")
-            start = self._at + LINK_HEADER_SIZE
-            if len(buffer) - start < size:
-                return
-            self._at = start + size
-            yield Packet(op, flags, ref, bytes(memoryview(buffer)[start : self._at]))
-
-
-# -- reports
-
-
-def decode(packet: Packet) -> AnyReport:
-    """Read the payload of a packet. LinkError, with its first sixteen bytes, if malformed."""
-    try:
-        return _DECODERS[packet.op](packet)
-    except (struct.error, IndexError, ValueError) as error:
-        name = Report(packet.op).name
-        head = _HEADER.pack(len(packet.payload), packet.op, packet.flags, 0, packet.ref)
-        raise LinkError(f"malformed {name}, {error}: {head.hex()}") from None
-
-
-# A slice of bytes that ends too early is silently short, and the offset behind it lies outside.
-# So no field is checked alone: the next number fails there, or `_end` does.
-
-
-def _str16(payload: bytes, at: int) -> tuple[bytes, int]:
-    start = at + 2
-    end = start + (payload[at] << 8 | payload[at + 1])
-    return payload[start:end], end
-
-
-def _str32(payload: bytes, at: int) -> tuple[bytes, int]:
-    start = at + 4
-    end = start + _U32.unpack_from(payload, at)[0]
-    return payload[start:end], end
-
-
-def _end(payload: bytes, at: int) -> None:
-    if at != len(payload):
-        raise ValueError(f"{len(payload)} bytes of payload where {at} are due")
-
-
-def _flag(number: int, field: str) -> bool:
-    if number > 1:
-        raise ValueError(f"{field} is {number}")
-    return number == 1
-
-
-def _modes(number: int) -> int:
-    if not 1 <= number <= _MODES_MAX:
-        raise ValueError(f"modes is {number}")
-    return number
-
-
-_MAGIC = b"FWLK"
-_GREETING = struct.Struct(">4sH")
-_HELLO = struct.Struct(">4sHIHB")
-_OPENED = struct.Struct(">BqH")
-_FREED = struct.Struct(">BQ")
-_CLOSED = struct.Struct(">HHQQ")
-_COUNTS = struct.Struct(">III")
-
-
-def _hello(packet: Packet) -> Hello:
-    magic, version = _GREETING.unpack_from(packet.payload)
-    if magic != _MAGIC:
-        raise ValueError(f"magic is {magic!r}")
-    if version != LINK_VERSION:  # what follows may then be anything
-        raise ValueError(f"the worker's link version is {version}, control's is {LINK_VERSION}")
-    _, _, pid, worker, resumed = _HELLO.unpack(packet.payload)
-    return Hello(version, pid, worker, _flag(resumed, "resumed"))
-
-
-def _opened(packet: Packet) -> Opened:
-    payload = packet.payload
-    again, length, lasts_count = _OPENED.unpack_from(payload)
-    if length < -1:
-        raise ValueError(f"length is {length}")
-    at = _OPENED.size
-    lasts = []
-    for _ in range(lasts_count):
-        channel, at = _str16(payload, at)
-        last, at = _str16(payload, at)
-        lasts.append((channel, last))
-    body, at = _str32(payload, at)
-    kind, minor, tls = payload[at], payload[at + 1], payload[at + 2]
-    peer, at = _str16(payload, at + 3)
-    method, at = _str16(payload, at)
-    target, at = _str32(payload, at)
-    headers_count = payload[at] << 8 | payload[at + 1]
-    at += 2
-    headers = []
-    for _ in range(headers_count):
-        name, at = _str16(payload, at)
-        value, at = _str32(payload, at)
-        headers.append((name, value))
-    _end(payload, at)
-    return Opened(
-        packet.ref,
-        _flag(again, "again"),
-        length,
-        lasts,
-        body,
-        _flag(kind, "kind"),
-        minor,
-        _flag(tls, "tls"),
-        peer,
-        method,
-        target,
-        headers,
-        packet.flags == FLAG_MORE,
-    )
-
-
-def _received(packet: Packet) -> Received:
-    kind = Kind(packet.payload[0])
-    return Received(packet.ref, kind, packet.payload[1:], packet.flags == FLAG_MORE)
-
-
-def _granted(packet: Packet) -> Granted:
-    return Granted(packet.ref, *_U32.unpack(packet.payload))
-
-
-def _held(packet: Packet) -> Held:
-    channel, at = _str16(packet.payload, 0)
-    modes = packet.payload[at]
-    _end(packet.payload, at + 1)
-    return Held(channel, _modes(modes))
-
-
-def _freed(packet: Packet) -> Freed:
-    channel, at = _str16(packet.payload, 0)
-    modes, orders_count = _FREED.unpack_from(packet.payload, at)
-    _end(packet.payload, at + _FREED.size)
-    return Freed(channel, _modes(modes), orders_count)
-
-
-def _signalled(packet: Packet) -> Signalled:
-    _end(packet.payload, 1)
-    return Signalled(packet.ref, Signal(packet.payload[0]))
-
-
-def _closed(packet: Packet) -> Closed:
-    return Closed(packet.ref, *_CLOSED.unpack(packet.payload))
-
-
-def _synced(packet: Packet) -> Synced:
-    _end(packet.payload, 0)
-    return Synced()
-
-
-def _tally(packet: Packet) -> Tally:
-    counts = orjson.loads(packet.payload)
-    if not isinstance(counts, dict) or not all(type(x) is int for x in counts.values()):
-        raise ValueError("not an object of numbers")
-    return Tally(counts)
-
-
-def _pong(packet: Packet) -> Pong:
-    _end(packet.payload, 0)
-    return Pong()
-
-
-def _counted(packet: Packet) -> Counted:
-    channel, at = _str16(packet.payload, 0)
-    counts = _COUNTS.unpack_from(packet.payload, at)
-    _end(packet.payload, at + _COUNTS.size)
-    return Counted(channel, *counts)
-
-
-def _delivered(packet: Packet) -> Delivered:
-    channel, at = _str16(packet.payload, 0)
-    item_id = None
-    if _flag(packet.payload[at], "presence of id"):
-        item_id, at = _str16(packet.payload, at + 1)
-    else:
-        at += 1
-    counts = _COUNTS.unpack_from(packet.payload, at)
-    _end(packet.payload, at + _COUNTS.size)
-    return Delivered(channel, item_id, *counts)
-
-
-def _left(packet: Packet) -> Left:
-    _end(packet.payload, 0)
-    return Left(packet.ref)
-
-
-_DECODERS: dict[int, Callable[[Packet], AnyReport]] = {
-    Report.HELLO: _hello,
-    Report.OPENED: _opened,
-    Report.RECEIVED: _received,
-    Report.GRANTED: _granted,
-    Report.HELD: _held,
-    Report.FREED: _freed,
-    Report.SIGNALLED: _signalled,
-    Report.CLOSED: _closed,
-    Report.SYNCED: _synced,
-    Report.TALLY: _tally,
-    Report.PONG: _pong,
-    Report.COUNTED: _counted,
-    Report.DELIVERED: _delivered,
-    Report.LEFT: _left,
-}
 
 
 # -- orders: each function gives one whole packet
@@ -341,7 +81,7 @@ def hold(
     ref: int,
     *,
     mode: Mode,
-    channels: Sequence[tuple[bytes, bytes | None]],
+    channels: Sequence[tuple[bytes, bytes | None, bytes]],
     timeout_ms: int = 0,
     keep_alive_mode: KeepAlive = KeepAlive.NONE,
     keep_alive_ms: int = 0,
@@ -352,11 +92,15 @@ def hold(
     headers: Headers = (),
     body: bytes = b"",
     request_body: bytes = b"",
+    link_ms: int = 0,
+    watched: bool = False,
+    context: bytes = b"",
 ) -> bytes:
-    """Hold a session on channels, each with the id it has seen last or None.
+    """Hold a session on channels, each with the id it has seen last or None, and its traits.
 
     The response is what a response hold is given at its timeout, and a stream hold at once;
-    `answered`: the stream has its head already, and the response is left out.
+    `answered`: the stream has its head already, and the response is left out. `link_ms` is the
+    timeout of a next link; `watched`: the end of the hold is reported.
     """
     return _packet(
         Order.HOLD,
@@ -364,19 +108,24 @@ def hold(
         _pack(_HOLD, "timeout or keep-alive", mode, timeout_ms, keep_alive_mode, keep_alive_ms),
         _p32(keep_alive),
         _pack(_U16, "number of channels", len(channels)),
-        *[_p16(channel, "channel") + _p_opt16(prev_id, "prev-id") for channel, prev_id in channels],
+        *[
+            _p16(channel, "channel") + _p_opt16(prev_id, "prev-id") + _p16(traits, "traits")
+            for channel, prev_id, traits in channels
+        ],
         _U8[answered],
         _pack(_U16, "status", status),
         _p16(reason, "reason"),
         _p_headers(headers),
         _p32(body),
         _p32(request_body),
+        _pack(_LINK, "link timeout", link_ms, watched),
+        _p32(context),
     )
 
 
-def subscribe(ref: int, channel: bytes) -> bytes:
-    """Add a channel to what a WebSocket holds."""
-    return _packet(Order.SUBSCRIBE, ref, _p16(channel, "channel"))
+def subscribe(ref: int, channel: bytes, traits: bytes = b"") -> bytes:
+    """Add a channel to what a WebSocket holds, or replace its traits."""
+    return _packet(Order.SUBSCRIBE, ref, _p16(channel, "channel"), _p16(traits, "traits"))
 
 
 def unsubscribe(ref: int, channel: bytes) -> bytes:
@@ -385,15 +134,23 @@ def unsubscribe(ref: int, channel: bytes) -> bytes:
 
 
 def publish(
-    channel: bytes, item_id: bytes | None, prev_id: bytes | None, formats: Sequence[bytes]
+    channel: bytes,
+    item_id: bytes | None,
+    prev_id: bytes | None,
+    formats: Sequence[bytes],
+    meta: bytes = b"",
 ) -> bytes:
-    """Deliver an item to the holds of a channel; formats are made by the functions below."""
+    """Deliver an item to the holds of a channel; formats are made by the functions below.
+
+    `meta` comes back with MET, for filters.
+    """
     return _packet(
         Order.PUBLISH,
         0,
         _p16(channel, "channel"),
         _p_opt16(item_id, "id"),
         _p_opt16(prev_id, "prev-id"),
+        _p32(meta),
         _pack(_U16, "number of formats", len(formats)),
         *formats,
     )
@@ -437,6 +194,20 @@ def bare_format(kind: FormatKind, action: Action) -> bytes:
     if action == Action.SEND or (kind == FormatKind.WS_MESSAGE and action == Action.CLOSE):
         raise ValueError(f"a {kind.name} with {action.name} is not bare")
     return _U8[kind] + _U8[action]
+
+
+def verdict(number: int, verdicts: Sequence[tuple[Verdict, bytes]]) -> bytes:
+    """Say what becomes of an item for each group of its MET; content only for the last two."""
+    return _packet(
+        Order.VERDICT,
+        0,
+        _pack(_U32, "number", number),
+        _pack(_U16, "number of verdicts", len(verdicts)),
+        *[
+            _U8[said] + (_p32(content) if said >= Verdict.INSTEAD else b"")
+            for said, content in verdicts
+        ],
+    )
 
 
 def close(ref: int, reason: int, code: int = 0, text: bytes = b"") -> bytes:
@@ -485,6 +256,7 @@ _I64 = struct.Struct(">q")
 _HOLD = struct.Struct(">BIBI")
 _CLOSE = struct.Struct(">HH")
 _KEEP_ALIVE = struct.Struct(">BIB")
+_LINK = struct.Struct(">IB")
 
 
 def _packet(order: Order, ref: int, *parts: bytes, more: bool = False) -> bytes:

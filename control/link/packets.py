@@ -31,6 +31,8 @@ class Report(IntEnum):
     SYNCED = 0x09
     TALLY = 0x0A
     PONG = 0x0B
+    MET = 0x0C
+    LAPSED = 0x0D
     COUNTED = 0x0E
     DELIVERED = 0x0F
     LEFT = 0x10
@@ -54,6 +56,7 @@ class Order(IntEnum):
     DRAIN = 0x4D
     PING = 0x4E
     KEEP_ALIVE = 0x4F
+    VERDICT = 0x50
 
 
 class Kind(IntEnum):
@@ -98,6 +101,24 @@ class Action(IntEnum):
     HINT = 1
     CLOSE = 2
     REFRESH = 3
+
+
+class Lapse(IntEnum):
+    """Why a stream hold has lapsed."""
+
+    GAP = 1
+    HINT = 2
+    TIMEOUT = 3
+    RELEASE = 4
+
+
+class Verdict(IntEnum):
+    """What becomes of an item for the sessions of a group."""
+
+    DROP = 0  # they have had it nevertheless
+    AS_PUBLISHED = 1
+    INSTEAD = 2  # with other content
+    FAULT = 3  # they have not had it; with content: their sessions end
 
 
 class Packet(NamedTuple):
@@ -197,6 +218,7 @@ class Closed:
     code: int  # of the WebSocket close; 0: none
     in_bytes: int
     out_bytes: int
+    context: bytes = b""  # of a watched hold; empty of all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +266,38 @@ class Left:
     ref: int
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sessions of a channel for which filters make the same of an item."""
+
+    mode: Mode
+    action: Action
+    traits: bytes
+    ids: list[tuple[bytes, bytes]]  # (channel, id); only if the traits ask for them
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """An item has met sessions with traits."""
+
+    number: int  # for VERDICT
+    channel: bytes
+    id: bytes | None
+    meta: bytes
+    contents: dict[Mode, bytes]  # of formats that send something
+    groups: list[Group]
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """A stream hold is to go on at its next link."""
+
+    ref: int
+    why: Lapse
+    lasts: list[tuple[bytes, bytes]]  # (channel, last id)
+    context: bytes
+
+
 AnyReport = (
     Hello
     | Opened
@@ -256,6 +310,8 @@ AnyReport = (
     | Synced
     | Tally
     | Pong
+    | Met
+    | Lapsed
     | Counted
     | Delivered
     | Left

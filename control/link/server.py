@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 from control.errors import LinkError
-from control.link import codec
+from control.link import codec, reports
 from control.link.packets import AnyReport, Hello, Packet
 from control.log import log
 
@@ -36,7 +36,7 @@ class Link(asyncio.Protocol):
     def __init__(self, server: LinkServer) -> None:
         self._server = server
         self._loop = asyncio.get_running_loop()
-        self._reader = codec.PacketReader()
+        self._reader = reports.PacketReader()
         self._transport: asyncio.Transport | None = None
         self._unwritten: list[bytes] = []  # the orders of this turn of the loop
         self.worker = -1  # until greeted
@@ -94,7 +94,7 @@ class Link(asyncio.Protocol):
             self.close()
 
     def _take(self, packet: Packet) -> None:
-        report = codec.decode(packet)
+        report = reports.decode(packet)
         if isinstance(report, Hello):
             self._greet(report)
         elif self.worker < 0:

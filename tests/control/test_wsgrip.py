@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from control.grip import wscontrol
+from control.grip.traits import Traits
 from support import frame_origin
 from support.event_origin import BINARY, PING, REF, TEXT, Scene, scene
 from support.fake_worker import Order
@@ -229,6 +230,55 @@ async def test_180_metadata_and_filters_are_kept_and_removed(here: Scene):
     (await here.origin.asked()).answer(events + MARK)
     await until_mark(here)
     assert (only(here)._meta, only(here)._filters) == (None, None)
+
+
+def traits_of(order: Order) -> tuple[bytes, Traits]:
+    return order.channel, Traits.decode(order.traits) if order.traits else Traits()
+
+
+async def test_180_traits_are_ordered_anew_when_what_they_read_changes(here: Scene):
+    events = control("set-meta", name="user", value="dana")
+    events += control("subscribe", channel="a", filters=["skip-self", "no-such"])
+    events += control("subscribe", channel="b")
+    events += control("set-meta", name="other", value="x")
+    events += control("set-meta", name="user", value="eve")
+    events += control("subscribe", channel="a", filters=["var-subst"])
+    events += control("subscribe", channel="a")
+    await here.open(events + MARK, grip=True)
+    assert [traits_of(order) for order in await until_mark(here)] == [
+        (b"a", Traits(("skip-self",), {"user": "dana"})),
+        (b"b", Traits()),
+        (b"a", Traits(("skip-self",), {"user": "eve"})),
+        (b"a", Traits(("var-subst",), {"user": "eve", "other": "x"})),
+        (b"a", Traits()),
+    ]
+
+
+async def test_126_require_sub_knows_the_channels_that_it_is_on_now(here: Scene):
+    events = control("subscribe", channel="a", filters=["require-sub"])
+    events += control("subscribe", channel="b") + control("unsubscribe", channel="b")
+    await here.open(events + MARK, grip=True)
+    ordered = [o for o in await until_mark(here) if o.name == "SUBSCRIBE"]
+    assert [traits_of(order) for order in ordered] == [
+        (b"a", Traits(("require-sub",), channels=("a",))),
+        (b"b", Traits()),
+        (b"a", Traits(("require-sub",), channels=("a", "b"))),
+        (b"a", Traits(("require-sub",), channels=("a",))),
+    ]
+
+
+async def test_too_much_metadata_for_filters_closes_with_1011(here: Scene):
+    events = control("set-meta", name="a", value="x" * 70_000)
+    await here.open(events + control("subscribe", channel="a", filters=["var-subst"]), grip=True)
+    assert (await here.told("CLOSE")).code == 1011
+
+
+async def test_network_filters_are_asked_beside_the_handshake(here: Scene):
+    events = control("set-meta", name="url", value="check")
+    events += control("subscribe", channel="a", filters=["http-check"])
+    await here.open(events + MARK, grip=True)
+    [order] = await until_mark(here)
+    assert traits_of(order)[1].origin[-1] == "http://a.test/check"
 
 
 # -- keep-alive

@@ -70,6 +70,21 @@ def test_a_stream_is_explained_with_its_keep_alive(
     assert any("every 20 s of silence" in line for line in told["because"])
 
 
+def test_links_are_explained_by_where_they_lead(
+    explain: Callable[..., Explained], origin: Origin
+) -> None:
+    links = ("Grip-Link: <next>; rel=next; timeout=7", "Grip-Link: </bye>; rel=gone")
+    origin.answers(answer("Grip-Hold: stream", "Grip-Channel: a; prev-id=1", *links))
+    _, told = explain()
+    because = "\n".join(told["because"])
+    assert f"http://{origin.host}/next is asked for what follows" in because
+    assert "7 s" in because
+    assert f"http://{origin.host}/bye is told" in because
+    origin.answers(answer(links[0], body=b"one"))
+    _, told = explain()
+    assert told["verdict"] == ["answered, and continued"]
+
+
 def test_a_json_instruct_is_explained(explain: Callable[..., Explained], origin: Origin) -> None:
     channels = [{"name": str(number)} for number in range(25)]
     hold = {"mode": "stream", "channels": channels}

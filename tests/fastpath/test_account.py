@@ -40,7 +40,7 @@ def held(stage: LinkedStage, mode: Mode, *channels: bytes) -> Client:
         codec.hold(
             client.ref,
             mode=mode,
-            channels=[(channel, None) for channel in channels],
+            channels=[(channel, None, b"") for channel in channels],
             timeout_ms=10_000,
             status=200,
             reason=b"OK",
@@ -85,7 +85,7 @@ def test_a_hold_is_counted_in_its_mode(stage: LinkedStage) -> None:
 
 def test_a_channel_is_counted_once_a_turn(stage: LinkedStage) -> None:
     clients = [stage.asks() for _ in range(3)]
-    hold = {"mode": Mode.STREAM, "channels": [(b"a", None)], "status": 200, "reason": b"OK"}
+    hold = {"mode": Mode.STREAM, "channels": [(b"a", None, b"")], "status": 200, "reason": b"OK"}
     stage.orders(*(codec.hold(client.ref, **hold) for client in clients))
     assert reported(stage, Counted) == [Counted(b"a", 0, 3, 0)]
 

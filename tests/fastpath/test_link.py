@@ -51,7 +51,7 @@ def stream_on(ref: int, *channels: bytes) -> bytes:
     return codec.hold(
         ref,
         mode=Mode.STREAM,
-        channels=[(channel, None) for channel in channels],
+        channels=[(channel, None, b"") for channel in channels],
         status=200,
         reason=b"OK",
     )
@@ -157,7 +157,7 @@ def test_holds_and_publishes_in_any_pieces(stage: LinkedStage, split: str) -> No
 def test_every_format_and_action_of_an_item_is_understood(stage: LinkedStage) -> None:
     polling, streaming = stage.asks(), stage.asks()
     stage.orders(
-        codec.hold(polling.ref, mode=Mode.RESPONSE, channels=[(b"a", None)], timeout_ms=9000),
+        codec.hold(polling.ref, mode=Mode.RESPONSE, channels=[(b"a", None, b"")], timeout_ms=9000),
         stream_on(streaming.ref, b"a"),
     )
     response = codec.response_format(status=200, reason=b"OK", headers=[], body=b"poll")
@@ -175,7 +175,9 @@ def test_a_hint_and_a_release_make_a_hold_ask_again(stage: LinkedStage) -> None:
     hint = codec.bare_format(FormatKind.HTTP_RESPONSE, Action.HINT)
     for again in (codec.publish(b"a", None, None, [hint]), codec.release(client.ref)):
         stage.orders(
-            codec.hold(client.ref, mode=Mode.RESPONSE, channels=[(b"a", b"1")], timeout_ms=9000)
+            codec.hold(
+                client.ref, mode=Mode.RESPONSE, channels=[(b"a", b"1", b"")], timeout_ms=9000
+            )
         )
         stage.orders(again)
         [opened] = [report for report in stage.reports() if isinstance(report, Opened)]
@@ -188,7 +190,7 @@ def test_a_hold_brings_its_keep_alive(stage: LinkedStage) -> None:
         codec.hold(
             client.ref,
             mode=Mode.STREAM,
-            channels=[(b"a", None)],
+            channels=[(b"a", None, b"")],
             keep_alive_mode=KeepAlive.INTERVAL,
             keep_alive_ms=1000,
             keep_alive=b"\n",
@@ -426,7 +428,7 @@ def test_equal_holds_share_one_rendered_answer(stage: LinkedStage) -> None:
             codec.hold(
                 client.ref,
                 mode=Mode.RESPONSE,
-                channels=[(b"a", None)],
+                channels=[(b"a", None, b"")],
                 timeout_ms=9000,
                 status=200,
                 reason=b"OK",

@@ -27,6 +27,7 @@ from control.link.packets import (
     Synced,
     Tally,
 )
+from control.link.reports import PacketReader, decode
 from support.stage import LIMITS, request
 
 DEADLINE_SECONDS = 10.0
@@ -42,7 +43,7 @@ class Control:
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(DEADLINE_SECONDS)
         self._sock = sock
-        self._reader = codec.PacketReader()
+        self._reader = PacketReader()
         self._reports: deque[Any] = deque()
 
     def order(self, *packets: bytes) -> None:
@@ -54,7 +55,7 @@ class Control:
             while not self._reports:
                 run = self._sock.recv(65536)
                 assert run, "the worker closed the link"
-                self._reports.extend(map(codec.decode, self._reader.feed(run)))
+                self._reports.extend(map(decode, self._reader.feed(run)))
             report = self._reports.popleft()
             if isinstance(report, kind):
                 return report
@@ -166,7 +167,9 @@ def ask(running: tuple[Worker, Control]) -> Ask:
 
 
 def stream_on(ref: int, channel: bytes) -> bytes:
-    return codec.hold(ref, mode=Mode.STREAM, channels=[(channel, None)], status=200, reason=b"OK")
+    return codec.hold(
+        ref, mode=Mode.STREAM, channels=[(channel, None, b"")], status=200, reason=b"OK"
+    )
 
 
 def answer(ref: int, body: bytes, *, length: int | None = None, more: bool = False) -> bytes:

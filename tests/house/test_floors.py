@@ -15,7 +15,7 @@ FLOORS = {
     0: "limits outcome variants reasons",
     1: "view http_wire ws_wire ws_deflate ws_handshake link_wire patch jsonp",
     2: "table frame wheel tally http_reader",
-    3: "row session http_answer http_session ws_session",
+    3: "row session http_answer http_hold http_session ws_session",
     4: "account fanout link handoff",
     5: "worker __main__",
 }
@@ -24,7 +24,8 @@ SIDEWAYS = {  # the only imports that stay on a floor
     "link_wire": {"view"},
     "session": {"row"},
     "http_answer": {"row", "session"},
-    "http_session": {"row", "session", "http_answer"},
+    "http_hold": {"row", "session", "http_answer"},
+    "http_session": {"row", "session", "http_answer", "http_hold"},
     "ws_session": {"row", "session"},
     "link": {"account", "fanout"},
     "handoff": {"fanout", "link"},
@@ -48,6 +49,8 @@ ROOMS = {
     "control.routes_line": set(),
     "control.routes_options": {"control.routes_line", "control.address"},
     "control.interest": {"control.link.packets"},
+    "control.links": {"control.grip", "control.errors"},
+    "control.limiter": set(),
     "control.watched_interest": {"control.interest", "control.link.packets"},
     "control.account": {"control.grip.fields", "control.link.packets"},
     "control.address": set(),
@@ -62,7 +65,9 @@ PURE = (
     "control.interest",
     "control.watched_interest",
     "control.account",
+    "control.links",
     "control.link.codec",
+    "control.link.reports",
 )
 IMPURE = {"asyncio", "aiohttp", "socket", "time"}
 ROOFS = {  # entry points: nobody imports them, but for these

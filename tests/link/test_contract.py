@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from control.errors import LinkError
 from control.link import packets
-from control.link.codec import PacketReader
+from control.link.reports import PacketReader
 from control.reasons import Reason
 from fastpath import probe_wire
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from control.errors import LinkError
-from control.link import codec
+from control.link import codec, reports
 from control.link.packets import (
     Action,
     Closed,
@@ -14,11 +14,15 @@ from control.link.packets import (
     FormatKind,
     Freed,
     Granted,
+    Group,
     Held,
     Hello,
     KeepAlive,
     Kind,
+    Lapse,
+    Lapsed,
     Left,
+    Met,
     Mode,
     Opened,
     Order,
@@ -29,6 +33,7 @@ from control.link.packets import (
     Signalled,
     Synced,
     Tally,
+    Verdict,
 )
 from fastpath import probe_wire
 
@@ -63,7 +68,7 @@ ORDERS: dict[str, tuple[bytes, object]] = {
         codec.hold(
             REF,
             mode=Mode.RESPONSE,
-            channels=[(b"news", b"41"), (b"chat", None)],
+            channels=[(b"news", b"41", b""), (b"chat", None, b"")],
             timeout_ms=55000,
             status=200,
             reason=b"OK",
@@ -72,15 +77,16 @@ ORDERS: dict[str, tuple[bytes, object]] = {
             request_body=b"a=1",
         ),
         (
-            *(1, 55000, 0, 0, b"", [(b"news", b"41"), (b"chat", None)], 0),
+            *(1, 55000, 0, 0, b"", [(b"news", b"41", b""), (b"chat", None, b"")], 0),
             *(200, b"OK", [(b"Content-Type", b"application/json")], b"{}", b"a=1"),
+            *(0, 0, b""),
         ),
     ),
     "hold_stream": (
         codec.hold(
             REF,
             mode=Mode.STREAM,
-            channels=[(b"news", None)],
+            channels=[(b"news", None, b"")],
             keep_alive_mode=KeepAlive.IDLE,
             keep_alive_ms=20000,
             keep_alive=b"\n",
@@ -88,21 +94,43 @@ ORDERS: dict[str, tuple[bytes, object]] = {
             reason=b"OK",
             body=b"welcome\n",
         ),
-        (2, 0, 1, 20000, b"\n", [(b"news", None)], 0, 200, b"OK", [], b"welcome\n", b""),
+        (
+            *(2, 0, 1, 20000, b"\n", [(b"news", None, b"")], 0),
+            *(200, b"OK", [], b"welcome\n", b"", 0, 0, b""),
+        ),
     ),
     "hold_answered": (
         codec.hold(
             REF,
             mode=Mode.STREAM,
-            channels=[(b"news", b"")],
+            channels=[(b"news", b"", b"")],
             keep_alive_mode=KeepAlive.INTERVAL,
             keep_alive_ms=500,
             keep_alive=b".",
             answered=True,
         ),
-        (2, 0, 2, 500, b".", [(b"news", b"")], 1, 0, b"", [], b"", b""),
+        (2, 0, 2, 500, b".", [(b"news", b"", b"")], 1, 0, b"", [], b"", b"", 0, 0, b""),
     ),
-    "subscribe": (codec.subscribe(REF, b"news"), b"news"),
+    "hold_linked": (
+        codec.hold(
+            REF,
+            mode=Mode.STREAM,
+            channels=[(b"news", b"41", b"\x01ab")],
+            answered=True,
+            link_ms=120_000,
+            watched=True,
+            context=b"\x03next",
+        ),
+        (
+            *(2, 0, 0, 0, b"", [(b"news", b"41", b"\x01ab")], 1, 0, b"", [], b"", b""),
+            *(120_000, 1, b"\x03next"),
+        ),
+    ),
+    "subscribe": (codec.subscribe(REF, b"news"), (b"news", b"")),
+    "subscribe_filtered": (
+        codec.subscribe(REF, b"news", b"\x00ab"),
+        (b"news", b"\x00ab"),
+    ),
     "unsubscribe": (codec.unsubscribe(REF, b"caf\xc3\xa9"), b"caf\xc3\xa9"),
     "publish": (
         codec.publish(
@@ -116,9 +144,10 @@ ORDERS: dict[str, tuple[bytes, object]] = {
                 codec.stream_format(b"hello\n"),
                 codec.ws_format(Kind.TEXT, b"hello"),
             ],
+            b"\x01abc",
         ),
         (
-            *(b"news", b"42", b"41"),
+            *(b"news", b"42", b"41", b"\x01abc"),
             [
                 (1, 0, 200, b"OK", [(b"X-A", b"1")], 0, b"{}"),
                 (2, 0, b"hello\n"),
@@ -133,7 +162,7 @@ ORDERS: dict[str, tuple[bytes, object]] = {
             None,
             [codec.response_format(status=0, reason=b"", headers=[], body=b"[]", patch=True)],
         ),
-        (b"news", None, None, [(1, 0, 0, b"", [], 1, b"[]")]),
+        (b"news", None, None, b"", [(1, 0, 0, b"", [], 1, b"[]")]),
     ),
     "publish_actions": (
         codec.publish(
@@ -147,7 +176,7 @@ ORDERS: dict[str, tuple[bytes, object]] = {
                 codec.ws_close_format(4000, b"bye"),
             ],
         ),
-        (b"news", None, None, [(1, 1), (2, 2), (3, 3), (3, 2, 4000, b"bye")]),
+        (b"news", None, None, b"", [(1, 1), (2, 2), (3, 3), (3, 2, 4000, b"bye")]),
     ),
     "close": (codec.close(REF, 40, 1001, b"going away"), (40, 1001, b"going away")),
     "grant": (codec.grant(REF, 65536), 65536),
@@ -159,6 +188,18 @@ ORDERS: dict[str, tuple[bytes, object]] = {
         (2, 30000, 3, b"ka"),
     ),
     "keep_alive_none": (codec.keep_alive(REF, mode=KeepAlive.NONE), (0, 0, 1, b"")),
+    "verdict": (
+        codec.verdict(
+            9,
+            [
+                (Verdict.DROP, b""),
+                (Verdict.AS_PUBLISHED, b""),
+                (Verdict.INSTEAD, b"new"),
+                (Verdict.FAULT, b""),
+            ],
+        ),
+        (9, [(0, b""), (1, b""), (2, b"new"), (3, b"")]),
+    ),
     "drain": (codec.drain(), None),
     "ping": (codec.ping(), None),
 }
@@ -215,8 +256,40 @@ REPORTS: dict[str, tuple[bytes, object]] = {
     "freed": (probe_wire.write_freed(b"news", 2, 1000), Freed(b"news", Mode.STREAM, 1000)),
     "signalled": (probe_wire.write_signalled(REF, 2), Signalled(REF, Signal.CLOSED)),
     "closed": (
-        probe_wire.write_closed(REF, 2, 1006, 300, 5_000_000_000),
-        Closed(REF, 2, 1006, 300, 5_000_000_000),
+        probe_wire.write_closed(REF, 2, 1006, 300, 5_000_000_000, b""),
+        Closed(REF, 2, 1006, 300, 5_000_000_000, b""),
+    ),
+    "closed_watched": (
+        probe_wire.write_closed(REF, 1, 0, 0, 16, b"\x03gone"),
+        Closed(REF, 1, 0, 0, 16, b"\x03gone"),
+    ),
+    "met": (
+        probe_wire.write_met(
+            9,
+            b"news",
+            b"42",
+            b"\x01m",
+            [(1, b"{}"), (2, b"one")],
+            [(2, 0, b"", []), (1, 0, b"\x01ab", [(b"news", b"42"), (b"chat", b"7")])],
+        ),
+        Met(
+            9,
+            b"news",
+            b"42",
+            b"\x01m",
+            {Mode.RESPONSE: b"{}", Mode.STREAM: b"one"},
+            [
+                Group(Mode.STREAM, Action.SEND, b"", []),
+                Group(
+                    *(Mode.RESPONSE, Action.SEND, b"\x01ab"),
+                    [(b"news", b"42"), (b"chat", b"7")],
+                ),
+            ],
+        ),
+    ),
+    "lapsed": (
+        probe_wire.write_lapsed(REF, 1, [(b"news", b"41")], b"\x03next"),
+        Lapsed(REF, Lapse.GAP, [(b"news", b"41")], b"\x03next"),
     ),
     "synced": (probe_wire.write_bare(Report.SYNCED), Synced()),
     "tally": (probe_wire.write_tally(b'{"sessions":2}'), Tally({"sessions": 2})),
@@ -246,8 +319,8 @@ def read_order(run: bytes) -> object:
 
 
 def read_report(run: bytes) -> object:
-    [packet] = codec.PacketReader().feed(run)
-    return codec.decode(packet)
+    [packet] = reports.PacketReader().feed(run)
+    return reports.decode(packet)
 
 
 def resized(run: bytes, payload: bytes) -> bytes:

@@ -18,11 +18,15 @@ from control.link.packets import (
     FormatKind,
     Freed,
     Granted,
+    Group,
     Held,
     Hello,
     KeepAlive,
     Kind,
+    Lapse,
+    Lapsed,
     Left,
+    Met,
     Mode,
     Opened,
     Order,
@@ -33,7 +37,9 @@ from control.link.packets import (
     Signalled,
     Synced,
     Tally,
+    Verdict,
 )
+from control.link.reports import PacketReader, decode
 from fastpath import probe_wire
 
 U8 = st.integers(0, 0xFF)
@@ -47,6 +53,11 @@ IDS = st.none() | RUNS
 FLAGS = st.booleans()
 NAMES = st.text("abc_", max_size=5)
 HEADERS = st.lists(st.tuples(RUNS, RUNS), max_size=3)
+VERDICTS = st.tuples(st.sampled_from((Verdict.DROP, Verdict.AS_PUBLISHED)), st.just(b"")) | (
+    st.tuples(st.sampled_from((Verdict.INSTEAD, Verdict.FAULT)), RUNS)
+)
+MODES = st.sampled_from((Mode.RESPONSE, Mode.STREAM, Mode.WS))
+GROUPS = st.tuples(MODES, st.sampled_from(Action), RUNS, HEADERS)
 
 # What is written, and what is to be read: (op, flags, ref, value).
 Case = tuple[bytes, tuple[int, int, int, object]]
@@ -83,7 +94,8 @@ def holds(draw: st.DrawFn, ref: int) -> Case:
     keep_alive_mode = draw(st.sampled_from(KeepAlive))
     timeout_ms, keep_alive_ms, status = draw(st.tuples(U32, U32, U16))
     keep_alive, reason, body, request_body = draw(st.tuples(RUNS, RUNS, RUNS, RUNS))
-    channels = draw(st.lists(st.tuples(RUNS, IDS), max_size=3))
+    channels = draw(st.lists(st.tuples(RUNS, IDS, RUNS), max_size=3))
+    link_ms, watched, context = draw(st.tuples(U32, FLAGS, RUNS))
     answered, block = draw(st.tuples(FLAGS, HEADERS))
     run = codec.hold(
         ref,
@@ -99,10 +111,13 @@ def holds(draw: st.DrawFn, ref: int) -> Case:
         headers=block,
         body=body,
         request_body=request_body,
+        link_ms=link_ms,
+        watched=watched,
+        context=context,
     )
     value = (
         *(mode, timeout_ms, keep_alive_mode, keep_alive_ms, keep_alive, channels, answered),
-        *(status, reason, block, body, request_body),
+        *(status, reason, block, body, request_body, link_ms, watched, context),
     )
     return run, (Order.HOLD, 0, ref, value)
 
@@ -137,15 +152,22 @@ def orders(draw: st.DrawFn) -> Case:
             return codec.accept(ref, block), (op, 0, ref, block)
         case Order.HOLD:
             return draw(holds(ref))
-        case Order.SUBSCRIBE | Order.UNSUBSCRIBE:
+        case Order.SUBSCRIBE:
+            channel, traits = draw(st.tuples(RUNS, RUNS))
+            return codec.subscribe(ref, channel, traits), (op, 0, ref, (channel, traits))
+        case Order.UNSUBSCRIBE:
             channel = draw(RUNS)
-            write = codec.subscribe if op == Order.SUBSCRIBE else codec.unsubscribe
-            return write(ref, channel), (op, 0, ref, channel)
+            return codec.unsubscribe(ref, channel), (op, 0, ref, channel)
         case Order.PUBLISH:
-            channel, item_id, prev_id = draw(st.tuples(RUNS, IDS, IDS))
+            channel, item_id, prev_id, meta = draw(st.tuples(RUNS, IDS, IDS, RUNS))
             chosen = draw(st.lists(formats(), max_size=3))
-            run = codec.publish(channel, item_id, prev_id, [written for written, _ in chosen])
-            return run, (op, 0, 0, (channel, item_id, prev_id, [value for _, value in chosen]))
+            written = [run for run, _ in chosen]
+            run = codec.publish(channel, item_id, prev_id, written, meta)
+            value = channel, item_id, prev_id, meta, [value for _, value in chosen]
+            return run, (op, 0, 0, value)
+        case Order.VERDICT:
+            number, verdicts = draw(st.tuples(U32, st.lists(VERDICTS, max_size=3)))
+            return codec.verdict(number, verdicts), (op, 0, 0, (number, verdicts))
         case Order.CLOSE:
             reason, code, text = draw(st.tuples(U16, U16, RUNS))
             return codec.close(ref, reason, code, text), (op, 0, ref, (reason, code, text))
@@ -207,8 +229,20 @@ def reports(draw: st.DrawFn) -> tuple[bytes, object]:
             what = draw(st.sampled_from(Signal))
             return probe_wire.write_signalled(ref, what), Signalled(ref, what)
         case Report.CLOSED:
-            numbers = draw(st.tuples(U16, U16, U64, U64))
-            return probe_wire.write_closed(ref, *numbers), Closed(ref, *numbers)
+            numbers, context = draw(st.tuples(st.tuples(U16, U16, U64, U64), RUNS))
+            return probe_wire.write_closed(ref, *numbers, context), Closed(ref, *numbers, context)
+        case Report.LAPSED:
+            why, lasts, context = draw(st.tuples(st.sampled_from(Lapse), HEADERS, RUNS))
+            run = probe_wire.write_lapsed(ref, why, lasts, context)
+            return run, Lapsed(ref, why, lasts, context)
+        case Report.MET:
+            number, channel, item_id, meta = draw(st.tuples(U32, RUNS, IDS, RUNS))
+            contents = draw(st.dictionaries(MODES, RUNS))
+            groups = draw(st.lists(GROUPS, max_size=3))
+            run = probe_wire.write_met(number, channel, item_id, meta, [*contents.items()], groups)
+            return run, Met(
+                number, channel, item_id, meta, contents, [Group(*group) for group in groups]
+            )
         case Report.TALLY:
             counts = draw(st.dictionaries(NAMES, U64, max_size=3))
             return probe_wire.write_tally(orjson.dumps(counts)), Tally(counts)
@@ -249,8 +283,8 @@ def read_orders(pieces: list[bytes]) -> list[tuple[int, int, int, object]]:
 
 
 def read_reports(pieces: list[bytes]) -> list[object]:
-    reader = codec.PacketReader()
-    return [codec.decode(packet) for piece in pieces for packet in reader.feed(piece)]
+    reader = PacketReader()
+    return [decode(packet) for piece in pieces for packet in reader.feed(piece)]
 
 
 @settings(max_examples=300)

@@ -24,7 +24,7 @@ NO_HEADERS: list[tuple[bytes, bytes]] = []
 OPS = {
     0x41: "WELCOME", 0x42: "RESPOND", 0x43: "SEND", 0x44: "FINISH", 0x45: "ACCEPT", 0x46: "HOLD",
     0x47: "SUBSCRIBE", 0x48: "UNSUBSCRIBE", 0x49: "PUBLISH", 0x4A: "CLOSE", 0x4B: "GRANT",
-    0x4C: "RELEASE", 0x4F: "KEEP_ALIVE",
+    0x4C: "RELEASE", 0x4F: "KEEP_ALIVE", 0x50: "VERDICT",
 }
 # fmt: on
 
@@ -71,6 +71,10 @@ class Fields:
     def headers(self) -> list[tuple[bytes, bytes]]:
         return [(self.str16(), self.str32()) for _ in range(self.number(2))]
 
+    def verdict(self) -> tuple[int, bytes]:
+        said = self.number(1)
+        return said, self.str32() if said >= 2 else b""
+
     def form(self) -> dict[str, Any]:
         kind, action = self.number(1), self.number(1)
         fields: dict[str, Any] = {"kind": kind, "action": action}
@@ -101,11 +105,12 @@ def read_order(op: int, flags: int, ref: int, payload: bytes) -> Order:
     elif name == "HOLD":
         fields = {"mode": f.number(1), "timeout_ms": f.number(4), "keep_alive_mode": f.number(1)}
         fields |= {"keep_alive_ms": f.number(4), "keep_alive": f.str32()}
-        fields["channels"] = [(f.str16(), f.opt16()) for _ in range(f.number(2))]
+        fields["channels"] = [(f.str16(), f.opt16(), f.str16()) for _ in range(f.number(2))]
         fields |= {"answered": f.number(1), "status": f.number(2), "reason": f.str16()}
         fields |= {"headers": f.headers(), "body": f.str32(), "request_body": f.str32()}
+        fields |= {"link_ms": f.number(4), "watched": f.number(1), "context": f.str32()}
     elif name == "PUBLISH":
-        fields = {"channel": f.str16(), "id": f.opt16(), "prev_id": f.opt16()}
+        fields = {"channel": f.str16(), "id": f.opt16(), "prev_id": f.opt16(), "meta": f.str32()}
         fields["formats"] = [f.form() for _ in range(f.number(2))]
     elif name == "CLOSE":
         fields = {"reason": f.number(2), "code": f.number(2), "text": f.str16()}
@@ -113,8 +118,13 @@ def read_order(op: int, flags: int, ref: int, payload: bytes) -> Order:
         fields = {"count_bytes": f.number(4)}
     elif name == "ACCEPT":
         fields = {"headers": f.headers()}
-    elif name in ("SUBSCRIBE", "UNSUBSCRIBE"):
+    elif name == "SUBSCRIBE":
+        fields = {"channel": f.str16(), "traits": f.str16()}
+    elif name == "UNSUBSCRIBE":
         fields = {"channel": f.str16()}
+    elif name == "VERDICT":
+        fields = {"number": f.number(4)}
+        fields["verdicts"] = [f.verdict() for _ in range(f.number(2))]
     elif name == "KEEP_ALIVE":
         fields = {"mode": f.number(1), "interval_ms": f.number(4), "kind": f.number(1)}
         fields["content"] = f.str32()
@@ -128,6 +138,11 @@ def str16(run: bytes) -> bytes:
 
 def str32(run: bytes) -> bytes:
     return struct.pack(">I", len(run)) + run
+
+
+def id_list(ids: list[tuple[bytes, bytes]]) -> bytes:
+    fields = b"".join(str16(channel) + str16(last) for channel, last in ids)
+    return struct.pack(">H", len(ids)) + fields
 
 
 def header_block(headers: list[tuple[bytes, bytes]]) -> bytes:
@@ -205,8 +220,30 @@ class FakeWorker:
         seen = self.orders_count if orders_count is None else orders_count
         self.report(0x06, 0, str16(channel) + struct.pack(">BQ", modes, seen))
 
-    def closed(self, ref: int, reason: int = 1) -> None:
-        self.report(0x08, ref, struct.pack(">HHQQ", reason, 0, 0, 0))
+    def closed(self, ref: int, reason: int = 1, context: bytes = b"") -> None:
+        self.report(0x08, ref, struct.pack(">HHQQ", reason, 0, 0, 0) + str32(context))
+
+    def lapsed(self, ref: int, why: int, lasts: list[tuple[bytes, bytes]], context: bytes) -> None:
+        self.report(0x0D, ref, bytes((why,)) + id_list(lasts) + str32(context))
+
+    def met(
+        self,
+        number: int,
+        channel: bytes,
+        *groups: tuple[int, int, bytes, list[tuple[bytes, bytes]]],
+        item_id: bytes | None = None,
+        meta: bytes = b"",
+        contents: dict[int, bytes] | None = None,
+    ) -> None:
+        payload = struct.pack(">I", number) + str16(channel)
+        payload += b"\0" if item_id is None else b"\1" + str16(item_id)
+        payload += str32(meta) + struct.pack(">H", len(contents or {}))
+        for mode, content in (contents or {}).items():
+            payload += bytes((mode,)) + str32(content)
+        payload += struct.pack(">H", len(groups))
+        for mode, action, traits, ids in groups:
+            payload += bytes((mode, action)) + str16(traits) + id_list(ids)
+        self.report(0x0C, 0, payload)
 
     def signalled(self, ref: int, what: int) -> None:
         self.report(0x07, ref, bytes((what,)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from control.link import codec
+from control.link.reports import PacketReader, decode
 from fastpath.link import Link
 from support.stage import LIMITS, Stage
 
@@ -70,7 +70,7 @@ class LinkedStage(Stage):
     def reports(self) -> list[Any]:
         self.turn()
         writes, self.control.writes = self.control.writes, []
-        return [codec.decode(p) for run in writes for p in codec.PacketReader().feed(run)]
+        return [decode(p) for run in writes for p in PacketReader().feed(run)]
 
     def close(self) -> None:
         super().close()

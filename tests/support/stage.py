@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from control.link import codec
+from control.link.reports import PacketReader, decode
 from control.reasons import worker_table
 from fastpath import probe_session as probe
 from fastpath.fanout import Fanout
@@ -365,9 +365,9 @@ class Stage:
 
     def reports(self) -> list[Any]:
         """What was reported since the last time, as control reads it."""
-        reader = codec.PacketReader()
+        reader = PacketReader()
         packets, self.upstream.packets[:] = list(self.upstream.packets), []
-        return [codec.decode(packet) for run in packets for packet in reader.feed(run)]
+        return [decode(packet) for run in packets for packet in reader.feed(run)]
 
     # -- the end
 

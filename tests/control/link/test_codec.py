@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from control.errors import LinkError
-from control.link import codec
-from control.link.codec import PacketReader
+from control.link import codec, reports
 from control.link.packets import (
     LINK_PAYLOAD_MAX,
     Action,
@@ -21,6 +20,7 @@ from control.link.packets import (
     Pong,
     Report,
 )
+from control.link.reports import PacketReader
 
 PONG = bytes.fromhex("00000000 0b 00 0000 00000000 00000000")
 GRANTED = bytes.fromhex("00000004 04 00 0000 00000003 00000007 00010000")
@@ -29,7 +29,7 @@ LONG = bytes(0x10000)
 
 def read(pieces: list[bytes]) -> list[object]:
     reader = PacketReader()
-    return [codec.decode(packet) for piece in pieces for packet in reader.feed(piece)]
+    return [reports.decode(packet) for piece in pieces for packet in reader.feed(piece)]
 
 
 def test_packets_are_the_same_whole_and_byte_by_byte() -> None:
@@ -64,7 +64,7 @@ def test_the_longest_payload_is_taken_in_pieces() -> None:
     "header",
     [
         pytest.param("00000000 00 00 0000", id="no op"),
-        pytest.param("00000000 0c 00 0000", id="report above the last"),
+        pytest.param("00000000 11 00 0000", id="report above the last"),
         pytest.param("00000000 41 00 0000", id="order"),
         pytest.param("00000000 0b 02 0000", id="reserved flag"),
         pytest.param("00000000 0b 80 0000", id="highest flag"),
@@ -110,7 +110,7 @@ def test_a_malformed_payload_is_named_with_its_first_sixteen_bytes(
     run = bytes.fromhex(payload)
     head = len(run).to_bytes(4, "big") + bytes((op, 1, 0, 0)) + (5).to_bytes(8, "big")
     with pytest.raises(LinkError, match=named) as caught:
-        codec.decode(Packet(op, 1, 5, run))
+        reports.decode(Packet(op, 1, 5, run))
     assert op.name in str(caught.value)
     assert str(caught.value).endswith(head.hex())
 
@@ -132,8 +132,12 @@ def respond(**fields: object) -> bytes:
         (lambda: respond(body=bytes(LINK_PAYLOAD_MAX)), "RESPOND .* LINK_PAYLOAD_MAX"),
         (lambda: codec.send(1, Kind.BODY, bytes(LINK_PAYLOAD_MAX)), "SEND .* LINK_PAYLOAD_MAX"),
         (lambda: codec.hold(1, mode=Mode.STREAM, channels=[], timeout_ms=2**32), "timeout"),
-        (lambda: codec.hold(1, mode=Mode.STREAM, channels=[(LONG, None)]), "channel"),
-        (lambda: codec.hold(1, mode=Mode.STREAM, channels=[(b"", LONG)]), "prev-id"),
+        (lambda: codec.hold(1, mode=Mode.STREAM, channels=[(LONG, None, b"")]), "channel"),
+        (lambda: codec.hold(1, mode=Mode.STREAM, channels=[(b"", LONG, b"")]), "prev-id"),
+        (lambda: codec.hold(1, mode=Mode.STREAM, channels=[(b"", None, LONG)]), "traits"),
+        (lambda: codec.hold(1, mode=Mode.STREAM, channels=[], link_ms=2**32), "link timeout"),
+        (lambda: codec.subscribe(1, b"", LONG), "traits"),
+        (lambda: codec.verdict(2**32, []), "number"),
         (lambda: codec.subscribe(1, LONG), "channel"),
         (lambda: codec.unsubscribe(1, LONG), "channel"),
         (lambda: codec.publish(LONG, None, None, []), "channel"),

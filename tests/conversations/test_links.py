@@ -1,0 +1,338 @@
+"""Streams that lose nothing, and requests that are made on behalf of clients (GRIP.md 1.8, 1.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.client import Client, Reply
+from support.fanway import Fanway
+from support.origin import Hub, Origin, Request, Wire
+from support.spelling import answer, request
+from support.waiting import until
+
+Ask = Callable[..., Client]
+Hold = Callable[..., Client]
+Settle = Callable[[], None]
+
+
+def held(
+    channel: str, prev_id: str, *more: str, path: str = "/p", body: bytes = b"", timeout: int = 60
+) -> bytes:
+    """An answer that holds a stream at an id."""
+    return answer(
+        "Grip-Hold: stream",
+        f"Grip-Channel: {channel}; prev-id={prev_id}",
+        f"Grip-Link: <{path}>; rel=next; timeout={timeout}",
+        *more,
+        body=body,
+    )
+
+
+@pytest.fixture
+def follow(ask: Ask, origin: Origin, settle: Settle) -> Callable[..., Reply]:
+    """The reply to a client in a stream with a next link, its initial body already taken."""
+
+    def follow(first: bytes, *more: bytes, body: bytes = b"one\n", target: str = "/") -> Reply:
+        origin.answers(first, *more)
+        reply = ask(target).reply()
+        reply.expect(body)
+        settle()
+        return reply
+
+    return follow
+
+
+def lasts(asked: Request) -> list[str]:
+    return sorted(asked.all("Grip-Last"))
+
+
+def test_69_prev_id_without_a_next_link_ends_the_stream(
+    ask: Ask, origin: Origin, channel: str
+) -> None:
+    grip = ("Grip-Hold: stream", f"Grip-Channel: {channel}; prev-id=1")
+    origin.answers(answer(*grip, body=b"one\n"))
+    assert ask().reply().read_to_end() == b"one\n"
+    told = f"one\n\n\nchannel '{channel}' specifies prev-id, but no next link found\n"
+    assert ask("/debug/").reply().read_to_end() == told.encode()
+
+
+def test_72_73_74_pages_are_appended_until_one_has_neither_hold_nor_link(
+    ask: Ask, origin: Origin
+) -> None:
+    first = answer("X-One: 1", "Grip-Link: </p>; rel=next", body=b"one\n")
+    second = answer("X-Two: 2", "Grip-Link: </q>; rel=next", body=b"two\n", status="202 Later")
+    origin.answers(first, second, answer(body=b"three\n"))
+    reply = ask().reply()
+    assert (reply.status, reply.one("X-One"), reply.all("X-Two")) == (200, "1", [])
+    assert reply.read_to_end() == b"one\ntwo\nthree\n"
+    assert [asked.target for asked in origin.requests] == ["/", "/p", "/q"]
+
+
+def test_75_a_page_may_hold(
+    ask: Ask, origin: Origin, fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    first = answer("Grip-Link: </p>; rel=next", body=b"one\n")
+    origin.answers(first, held(channel, "2", body=b"two\n"))
+    reply = ask().reply()
+    reply.expect(b"one\ntwo\n")
+    settle()
+    fanway.publish_stream(channel, "three\n", id="3", prev_id="2")
+    reply.expect(b"three\n")
+
+
+def test_76_a_page_with_a_response_hold_ends_the_stream(ask: Ask, origin: Origin) -> None:
+    first = answer("Grip-Link: </debug/p>; rel=next", body=b"one\n")
+    origin.answers(first, answer("Grip-Hold: response", body=b"two\n"))
+    told = b"one\n\n\nNext link returned non-stream hold.\n"
+    assert ask("/debug/").reply().read_to_end() == told
+
+
+def test_77_78_what_the_origin_is_asked(
+    ask: Ask, origin: Origin, fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    first = held(channel, "1", path="/prefixed/p", body=b"one\n")
+    origin.answers(first, answer(body=b"two\n"))
+    private = ("Cookie: sid=1", "Authorization: Basic eDp5", "X-Mine: 1")
+    reply = ask("/prefixed/", *private).reply()
+    reply.expect(b"one\n")
+    settle()
+    fanway.publish(f"p-{channel}", {"http-stream": {"action": "hint"}})
+    assert reply.read_to_end() == b"one\ntwo\n"
+    asked = origin.requests[1]
+    assert (asked.method, asked.target, asked.body) == ("GET", "/prefixed/p", b"")
+    assert lasts(asked) == [f"{channel}; last-id=1"]
+    names = {name.lower() for name, _ in asked.headers}
+    assert names == {b"host", b"grip-sig", b"grip-feature", b"grip-last"}
+
+
+def test_79_relative_links_start_at_the_page(ask: Ask, origin: Origin) -> None:
+    first = answer("Grip-Link: <a/p?x>; rel=next")
+    origin.answers(first, answer("Grip-Link: <q>; rel=next"), answer())
+    ask("/deep/").reply().read_to_end()
+    assert [asked.target for asked in origin.requests] == ["/deep/", "/deep/a/p?x", "/deep/a/q"]
+
+
+def test_80_another_host_is_asked_directly_and_signed(ask: Ask, origin: Origin, hub: Hub) -> None:
+    other = hub.origin("127.0.0.1")
+    other.answers(answer(body=b"elsewhere"))
+    origin.answers(answer(f"Grip-Link: <http://{hub.target}/p>; rel=next"))
+    assert ask().reply().read_to_end() == b"elsewhere"
+    assert other.requests[0].one("Host") == hub.target
+    assert other.requests[0].one("Grip-Sig")
+
+
+def test_81_sessions_that_have_seen_the_same_share_one_request(
+    ask: Ask, origin: Origin, fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    def first(number: int) -> bytes:
+        return held(channel, "1", path=f"/p?client={number}", body=b"one\n")
+
+    origin.answers(*map(first, range(3)), held(channel, "3", body=b"two\nthree\n"))
+    replies = []
+    for _ in range(3):
+        reply = ask().reply()
+        reply.expect(b"one\n")
+        replies.append(reply)
+    settle()
+    fanway.publish_stream(channel, "three\n", id="3", prev_id="2", no_seq=True)
+    for reply in replies:
+        reply.expect(b"two\nthree\n")
+    assert len(origin.requests) == 4
+
+
+def test_82_the_timeout_of_a_link_is_honoured(follow: Callable[..., Reply], channel: str) -> None:
+    reply = follow(held(channel, "1", body=b"one\n", timeout=1), answer(body=b"two\n"))
+    assert reply.read_to_end() == b"one\ntwo\n"
+
+
+def test_84_85_a_gap_is_closed_by_the_page_and_nothing_comes_twice(
+    follow: Callable[..., Reply], origin: Origin, fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    said: list[str] = []
+
+    def page(wire: Wire, _request: Request) -> None:
+        for number in ("4", "5"):
+            fanway.publish_stream(channel, f"{number}\n", id=number, prev_id=str(int(number) - 1))
+        said.append("page")
+        wire.send(held(channel, "4", body=b"2\n3\n4\n"))
+
+    reply = follow(held(channel, "1", body=b"one\n"), page, held(channel, "9"))
+    fanway.publish_stream(channel, "3\n", id="3", prev_id="2", no_seq=True)
+    reply.expect(b"2\n3\n4\n5\n")
+    assert said == ["page"]
+    assert lasts(origin.requests[1]) == [f"{channel}; last-id=1"]
+    fanway.publish_stream(channel, "6\n", id="6", prev_id="5")
+    reply.expect(b"6\n")
+
+
+def test_86_what_was_published_before_the_hold_is_fetched_at_once(
+    follow: Callable[..., Reply], ask: Ask, origin: Origin, fanway: Fanway, channel: str,
+    settle: Settle,
+) -> None:  # fmt: skip
+    follow(held(channel, "1", body=b"one\n"))  # so that the channel has a subscriber
+    fanway.publish_stream(channel, "two\n", id="2", prev_id="1")
+    origin.answers(held(channel, "1", body=b"one\n"), held(channel, "2", body=b"two\n"))
+    ask().reply().expect(b"one\ntwo\n")
+
+
+def test_87_a_page_that_fails_is_asked_for_again(
+    follow: Callable[..., Reply], origin: Origin, fanway: Fanway, channel: str
+) -> None:
+    bad = answer(status="500 Oh")
+    reply = follow(held(channel, "1", body=b"one\n"), bad, answer(body=b"two\n"))
+    fanway.publish(channel, {"http-stream": {"action": "hint"}})
+    assert reply.read_to_end() == b"one\ntwo\n"
+    assert len(origin.requests) == 3
+
+
+def test_88_a_hint_is_followed_at_once(
+    follow: Callable[..., Reply], fanway: Fanway, channel: str
+) -> None:
+    reply = follow(held(channel, "1", body=b"one\n"), answer(body=b"two\n"))
+    fanway.publish(channel, {"http-stream": {"action": "hint"}})
+    assert reply.read_to_end() == b"one\ntwo\n"
+
+
+def test_89_a_page_replaces_the_channels(
+    follow: Callable[..., Reply], fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    other = f"{channel}-other"
+    reply = follow(held(channel, "1", body=b"one\n"), held(other, "2", body=b"two\n"))
+    fanway.publish(channel, {"http-stream": {"action": "hint"}})
+    reply.expect(b"two\n")
+    settle()
+    fanway.publish_stream(channel, "lost\n")
+    fanway.publish_stream(other, "three\n", id="3", prev_id="2")
+    reply.expect(b"three\n")
+
+
+def test_90_a_long_poll_that_comes_too_late_is_asked_again(
+    hold: Hold, ask: Ask, origin: Origin, fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    poll = ("Grip-Hold: response", f"Grip-Channel: {channel}; prev-id=1")
+    hold(answer(*poll))
+    fanway.publish_response(channel, "two", id="2", prev_id="1")
+    settle()
+    origin.answers(answer(*poll), answer(body=b"again"))
+    assert ask().response().body == b"again"
+    assert lasts(origin.requests[-1]) == [f"{channel}; last-id=1"]
+
+
+@pytest.mark.parametrize("prev_id", ["7", None])
+def test_91_92_a_long_poll_with_a_gap_is_asked_again(
+    hold: Hold, origin: Origin, fanway: Fanway, channel: str, prev_id: str | None
+) -> None:
+    poll = ("Grip-Hold: response", f"Grip-Channel: {channel}; prev-id=1")
+    client = hold(answer(*poll), answer(body=b"again"))
+    ids = {} if prev_id is None else {"prev_id": prev_id}
+    fanway.publish_response(channel, "three", id="3", **ids)
+    assert client.response().body == b"again"
+    assert lasts(origin.requests[1]) == [f"{channel}; last-id=1"]
+
+
+def test_93_94_what_fits_is_delivered(hold: Hold, fanway: Fanway, channel: str) -> None:
+    client = hold(answer("Grip-Hold: response", f"Grip-Channel: {channel}; prev-id=1"))
+    fanway.publish_response(channel, "two", id="2", prev_id="1")
+    assert client.response().body == b"two"
+    client = hold(answer("Grip-Hold: response", f"Grip-Channel: {channel}"))
+    fanway.publish_response(channel, "nine", id="9", prev_id="8", no_seq=True)
+    assert client.response().body == b"nine"
+
+
+def test_95_96_the_first_subscription_asks_long_polls_again_if_enabled(
+    hub: Hub, channel: str, tmp_path: Path
+) -> None:
+    origin = hub.origin(f"first-{channel}.test")
+    poll = answer("Grip-Hold: response", f"Grip-Channel: {channel}")
+    origin.answers(poll, answer(body=b"again"))
+    with Fanway("--update-on-first-subscription", routes=[f"* {hub.target}"]) as fanway:
+        client = Client(fanway.address).send(request(origin.host))
+        assert client.response().body == b"again"
+        client.close()
+
+
+def test_97_recover_asks_for_everything(hub: Hub, channel: str) -> None:
+    with Fanway(routes=[f"* {hub.target}"]) as fanway:
+        stream, poll = (hub.origin(f"{kind}-{channel}.test") for kind in ("stream", "poll"))
+        stream.answers(held(channel, "1", body=b"one\n"), answer(body=b"two\n"))
+        poll.answers(answer("Grip-Hold: response", f"Grip-Channel: {channel}"), answer(body=b"2"))
+        streaming = Client(fanway.address).send(request(stream.host))
+        reply = streaming.reply()
+        reply.expect(b"one\n")
+        polling = Client(fanway.address).send(request(poll.host))
+
+        def recovered() -> bool:
+            assert fanway.control("POST", "/recover/").body == "Updated\n"
+            return len(poll.requests) > 1 and len(stream.requests) > 1
+
+        until(recovered, "asked again")
+        assert polling.response().body == b"2"
+        assert reply.read_to_end() == b"one\ntwo\n"
+        streaming.close()
+        polling.close()
+
+
+GONE = "Grip-Link: </bye>; rel=gone"
+
+
+def posts(origin: Origin) -> list[Request]:
+    return [asked for asked in origin.requests if asked.method == "POST"]
+
+
+def test_98_an_origin_is_told_when_a_client_leaves(
+    follow: Callable[..., Reply], ask: Ask, origin: Origin, channel: str, settle: Settle
+) -> None:
+    origin.answers(held(channel, "1", GONE, body=b"one\n"), answer())
+    client = ask()
+    client.reply().expect(b"one\n")
+    settle()
+    client.close()
+    until(lambda: posts(origin), "told")
+    settle()
+    [told] = posts(origin)
+    assert (told.target, told.body, told.one("Content-Length")) == ("/bye", b"", "0")
+
+
+def test_98_and_when_a_hold_is_answered(
+    hold: Hold, origin: Origin, fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    client = hold(answer("Grip-Hold: response", f"Grip-Channel: {channel}", GONE), answer())
+    fanway.publish_response(channel, "done")
+    assert client.response().body == b"done"
+    until(lambda: posts(origin), "told")
+
+
+def test_98_and_before_a_request_is_made_again(
+    hold: Hold, origin: Origin, fanway: Fanway, channel: str
+) -> None:
+    grip = ("Grip-Hold: response", f"Grip-Channel: {channel}", GONE)
+    client = hold(answer(*grip), answer(), answer(body=b"again"))
+    fanway.publish(channel, {"http-response": {"action": "hint"}})
+    assert client.response().body == b"again"
+    assert [asked.method for asked in origin.requests] == ["GET", "POST", "GET"]
+
+
+def test_99_the_gone_link_of_a_page_is_ignored(
+    ask: Ask, origin: Origin, channel: str, settle: Settle
+) -> None:
+    first = answer("Grip-Link: </p>; rel=next", GONE, body=b"one\n")
+    other = "Grip-Link: </other>; rel=gone"
+    origin.answers(first, held(channel, "2", other, body=b"two\n"), answer())
+    client = ask()
+    client.reply().expect(b"one\ntwo\n")
+    settle()
+    client.close()
+    until(lambda: posts(origin), "told")
+    assert [told.target for told in posts(origin)] == ["/bye"]
+
+
+def test_100_a_link_without_brackets_is_an_error_and_other_rels_are_ignored(
+    ask: Ask, origin: Origin
+) -> None:
+    origin.answers(answer("Grip-Link: /p; rel=next"))
+    assert ask().response().status == 502
+    origin.answers(answer("Grip-Link: </p>; rel=last", body=b"all"))
+    assert ask().response().body == b"all"
