@@ -266,6 +266,10 @@ class Pages:
                 log.warning("bad_instruct", uri=topic.uri, reason=str(error))
                 for future, _ in asked:
                     _fail(future, error)
+            except Exception as error:
+                log.exception("internal_error", where="pages")
+                for future, _ in asked:
+                    _fail(future, OriginError(str(error)))
             else:
                 failures_count = 0
                 self._hand_out(page, asked)
@@ -292,13 +296,7 @@ class Pages:
 
     async def _ask(self, ask: Ask) -> Page:
         """Ask once. The page's first bytes have come, so that a failure is none of them."""
-        try:
-            response = await self._call(ask)
-        except OriginError:
-            raise
-        except Exception as error:
-            log.exception("internal_error", where="pages")
-            raise OriginError(str(error)) from None
+        response = await self._call(ask)
         try:
             if not 200 <= response.status < 300:
                 raise OriginError(f"{response.target}: status {response.status}")

@@ -58,7 +58,7 @@ class Paging:
                     reader.close()
                 if reader.instruct.mode is HoldMode.STREAM:
                     return self._hold(reader.instruct, uri, followed)
-                lasts, followed, is_urgent = lasts_of(reader.instruct), frozenset(), True
+                lasts, is_urgent = lasts_of(reader.instruct), True
             self.download.end()
         except TooSlow:
             self.cut(Reason.SLOW)
