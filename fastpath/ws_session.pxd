@@ -16,13 +16,22 @@ cdef enum WsState:
     DRAINING         # the last bytes are leaving, then what still comes is let pass
     GONE
 
-cdef bint ws_allowed(int old, int new) noexcept nogil
+cdef inline bint ws_allowed(int old, int new) noexcept nogil:
+    # The moves that tests/fastpath/test_ws_session.py lists and draws.
+    if new == WsState.GONE:
+        return old != WsState.GONE
+    if new == WsState.OPEN:
+        return old == WsState.GONE
+    if new == WsState.CLOSING:
+        return old == WsState.OPEN
+    return old == WsState.OPEN or old == WsState.CLOSING
 
 cdef class WsSession(Session):
     cdef:
         # -- reading
         WsReader _reader
         bytes _kept                    # what has come and may not be reported yet, or None
+        bytes _piece                   # of an unfinished frame, too small to be reported, or None
         bytes _control                 # payload of an unfinished control frame, or None
         Inflater _inflater             # None but in the middle of a compressed message
         int64_t _credit                # bytes that may still be reported

@@ -28,6 +28,7 @@ from fastpath.ws_wire cimport (
 )
 
 cdef enum:
+    PIECE_MIN = 16384              # bytes reported of a frame that is not complete
     PIECE_MAX = 65536              # bytes of what a message is inflated to at a time
     ANY_SIZE = 0x7FFFFFFF          # more than one read brings
     CLOSE_TIMEOUT_MS = 10_000      # for the client's half of the close handshake
@@ -182,16 +183,24 @@ cdef class WsSession(Session):
         self, int opcode, const uint8_t* at, Py_ssize_t size, bint last
     ) except Outcome.FAIL:
         # A piece of a message, as it was before it was compressed.
+        cdef bytes piece
         if opcode == Opcode.TEXT:
             self._text = utf8_check(self._text, at, size)
             if self._text == UTF8_BAD or (last and self._text != UTF8_OK):
                 return self._fail(WsFault.FAULT_TEXT)
-        if self._discards() or (size == 0 and not last):
+        if self._discards() or (size == 0 and not last and self._piece is None):
             return Outcome.DONE
         self._credit -= size
+        piece = PyBytes_FromStringAndSize(<const char*> at, size)
+        if self._piece is not None:
+            piece = self._piece + piece
+        # Each report becomes a frame further on: a frame that comes in chops makes few of them.
+        if self._reader.in_frame and PyBytes_GET_SIZE(piece) < PIECE_MIN and self._credit > 0:
+            self._piece = piece
+            return Outcome.DONE
+        self._piece = None
         return self._roster.upstream.received(
-            self, Kind.KIND_TEXT if opcode == Opcode.TEXT else Kind.KIND_BINARY,
-            PyBytes_FromStringAndSize(<const char*> at, size), not last,
+            self, Kind.KIND_TEXT if opcode == Opcode.TEXT else Kind.KIND_BINARY, piece, not last
         )
 
     cdef Outcome _take_compressed(self, WsPiece* p) except Outcome.FAIL:
@@ -486,14 +495,3 @@ cdef class WsSession(Session):
         self._tell()
         self._transport.abort()
         return Outcome.DONE
-
-
-cdef bint ws_allowed(int old, int new) noexcept nogil:
-    # The moves that tests/fastpath/test_ws_session.py lists and draws.
-    if new == WsState.GONE:
-        return old != WsState.GONE
-    if new == WsState.OPEN:
-        return old == WsState.GONE
-    if new == WsState.CLOSING:
-        return old == WsState.OPEN
-    return old == WsState.OPEN or old == WsState.CLOSING
