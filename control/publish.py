@@ -65,6 +65,8 @@ class Publisher:
             for released in self._sequencer.push(item, now, subscribed):
                 self._send(released)
         self._arm()
+        for link in self._links.values():
+            link.write()
 
     def recover(self) -> None:
         """Forget all last ids, and update every HTTP session (GRIP.md 9.2)."""

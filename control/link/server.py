@@ -8,6 +8,8 @@ backlog, and `LinkServer.uncongested` is how publishers wait for it (fastpath/LI
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
@@ -39,6 +41,7 @@ class Link(asyncio.Protocol):
         self._reader = reports.PacketReader()
         self._transport: asyncio.Transport | None = None
         self._unwritten: list[bytes] = []  # the orders of this turn of the loop
+        self._fd = -1  # of the transport
         self.worker = -1  # until greeted
         self.pid = 0
         self.orders_count = 0
@@ -51,15 +54,25 @@ class Link(asyncio.Protocol):
         The orders of one turn of the loop leave in one write.
         """
         if not self._unwritten:
-            self._loop.call_soon(self._write)
+            self._loop.call_soon(self.write)
         self._unwritten.append(packet)
         self.orders_count += 1
         return self.orders_count
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write what has been ordered now, rather than at the end of the turn."""
         packets, self._unwritten = self._unwritten, []
-        if self._transport is not None:
-            self._transport.write(packets[0] if len(packets) == 1 else b"".join(packets))
+        transport = self._transport
+        if transport is None or not packets:
+            return
+        run = packets[0] if len(packets) == 1 else b"".join(packets)
+        if transport.get_write_buffer_size() == 0 and not transport.is_closing():
+            # The loop would write at the end of the turn, after the publisher has been answered:
+            # its subscribers come first.
+            with contextlib.suppress(OSError):  # full, or gone: the transport finds out
+                run = run[os.write(self._fd, run) :]
+        if run:
+            transport.write(run)
 
     @property
     def backlog_bytes(self) -> int:
@@ -79,6 +92,7 @@ class Link(asyncio.Protocol):
         # uvloop's transports are no subclasses of asyncio's.
         transport = cast(asyncio.Transport, transport)
         self._transport = transport
+        self._fd = transport.get_extra_info("socket").fileno()
         transport.set_write_buffer_limits(high=self._server.backlog_max_bytes)
         self._server.connected(self)
 

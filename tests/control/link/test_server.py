@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,22 +167,31 @@ async def test_the_orders_of_one_turn_are_one_write(scene: Scene):
     async with scene.worker() as worker:
         await worker.greet(synced=False)
         link = await scene.link()
-        transport = link._transport
-        assert transport is not None
-        writes: list[bytes] = []
-        link._transport = WriteRecorder(writes)  # type: ignore[assignment]
-        for ref in range(1, 101):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            real, link._fd = link._fd, ours.fileno()  # where one write is one packet
+            for ref in range(1, 101):
+                link.order(codec.finish(ref))
+            await asyncio.sleep(0)
+            link._fd = real
+            theirs.setblocking(False)
+            assert len(theirs.recv(100_000)) == 100 * 16
+            with pytest.raises(BlockingIOError):
+                theirs.recv(1)
+
+
+async def test_what_the_kernel_does_not_take_the_transport_keeps(scene: Scene):
+    async with scene.worker() as worker:
+        await worker.greet(synced=False)
+        link = await scene.link()
+        many = 200_000  # more than any socket buffer of a link
+        for ref in range(1, many + 1):
             link.order(codec.finish(ref))
-        await asyncio.sleep(0)
-        link._transport = transport
-        assert [len(write) for write in writes] == [100 * 16]
-
-
-class WriteRecorder:
-    """Stands where the transport does and counts."""
-
-    def __init__(self, writes: list[bytes]) -> None:
-        self.write = writes.append
+        link.write()
+        assert link.backlog_bytes > 0
+        link.order(codec.finish(many + 1))
+        for ref in range(1, many + 2):
+            assert (await worker.order("FINISH")).ref == ref
 
 
 async def test_orders_to_a_lost_link_go_nowhere(scene: Scene):
