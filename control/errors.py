@@ -8,18 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from control.reasons import Reason
-
 # Of a child that would end the same way if it were started again (sysexits.h, EX_CONFIG).
 EXIT_CANNOT_START = 78
-
-
-class PeerError(Exception):
-    """The client did wrong. The reason says what, and how its session ends."""
-
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-        super().__init__(reason.name)
 
 
 class OriginError(Exception):
@@ -37,10 +27,6 @@ class OriginError(Exception):
 
 class LinkError(Exception):
     """A worker broke the rules of the link, or the link is lost."""
-
-
-class InternalError(Exception):
-    """We did wrong. Never swallowed."""
 
 
 class ConfigError(Exception):
