@@ -150,7 +150,8 @@ class Handshake(Exchange):
         conversation = Framed(way, self._link, self._ref, door)
         self._has_begun = True
         self._websockets.add(conversation)
-        self._link.order(codec.accept(self._ref, []))
+        number = self._house.route_numbers.of(matched.route)
+        self._link.order(codec.accept(self._ref, [], route=number))
         conversation.open()
 
     def _accept(
@@ -160,7 +161,8 @@ class Handshake(Exchange):
         headers = _of_both_sides(to_client(accepted_headers(response.headers)))
         self._has_begun = True
         self._websockets.add(conversation)
-        self._link.order(codec.accept(self._ref, headers))
+        number = self._house.route_numbers.of(matched.route)
+        self._link.order(codec.accept(self._ref, headers, route=number))
         return None if matched.route.no_grip else message_prefix(response.headers)
 
 

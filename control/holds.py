@@ -96,6 +96,7 @@ def decide_hold(
     context: Context,
     request_body: bytes,
     is_answered: bool,
+    route_number: int,
 ) -> bytes:
     """Make the HOLD order of an instruct that holds."""
     assert instruct.mode is not None
@@ -129,6 +130,7 @@ def decide_hold(
         link_ms=max(link.timeout_seconds * 1000, 1) if link else 0,
         watched=context.gone_uri is not None,
         context=context.encode(),
+        route=route_number,
     )
 
 
@@ -169,6 +171,7 @@ def hold(
         context=context,
         request_body=request_body,
         is_answered=is_answered,
+        route_number=house.route_numbers.of(route),
     )
     number = link.order(order)
     for name, _ in channels:

@@ -13,6 +13,7 @@ from control.links import Ask, Home
 from control.origin import Headers, Origins, Response
 from control.pages import Pages
 from control.rewrite import Rewriter
+from control.route_numbers import RouteNumbers
 from control.sockjs_sessions import Sessions
 
 
@@ -28,6 +29,7 @@ class House:
     is_debug: bool
     is_cross_origin: bool  # on every route
     sockjs: Sessions
+    route_numbers: RouteNumbers = field(init=False, default_factory=RouteNumbers)
     pages: Pages = field(init=False)
     gone: GoneLinks = field(init=False)
 

@@ -81,6 +81,7 @@ class Route:
     sockjs: str = ""  # where SockJS is served, bytes as latin-1, without a slash at its end
     sockjs_as_path: str = ""  # what the origin's WebSocket is asked for there
     log_level: str = "debug"  # the least important that is logged about its requests
+    has_id: bool = False  # the id is one that the routes file gives it
 
     def matches(self, path: str, is_ws: bool, is_tls: bool) -> bool:
         """Whether a request to this route's host is for it."""
@@ -197,7 +198,7 @@ class _Reading:
             sections = split_line(line)
             if not sections:
                 return
-            route, has_id = self._route(sections, warnings)
+            route = self._route(sections, warnings)
         except ValueError as error:
             self.errors.append(RouteError(self.name, number, str(error)))
             return
@@ -207,12 +208,11 @@ class _Reading:
         else:
             self.conditions.add(condition)
             self.routes.append(route)
-            if has_id:
+            if route.has_id:
                 self.by_id.setdefault(route.id, []).append(route)
         self.errors += [RouteError(self.name, number, why, is_warning=True) for why in warnings]
 
-    def _route(self, sections: list[Section], warnings: list[str]) -> tuple[Route, bool]:
-        """The route, and whether it was given an id."""
+    def _route(self, sections: list[Section], warnings: list[str]) -> Route:
         condition, *targets = sections
         if not targets:
             raise ValueError("must specify condition and at least one target")
@@ -227,7 +227,7 @@ class _Reading:
             options["sig_key"] = FILE_KEY_PREFIX + path
         options.setdefault("id", _id_of(host, condition))
         read_targets = tuple(self._target(section, warnings) for section in targets)
-        return Route(host=host, targets=read_targets, **options), has_id
+        return Route(host=host, targets=read_targets, has_id=has_id, **options)
 
     def _target(self, section: Section, warnings: list[str]) -> Target:
         options = read_options(section, TARGET, warnings)

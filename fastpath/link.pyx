@@ -258,7 +258,7 @@ cdef class Link(Upstream):
             link_wire.read_bare(p.payload)
             return ()
         if p.op == Order.ACCEPT:
-            return (link_wire.read_accept(p.payload),)
+            return link_wire.read_accept(p.payload)
         if p.op == Order.SUBSCRIBE:
             return link_wire.read_subscribe(p.payload)
         if p.op == Order.UNSUBSCRIBE:
@@ -269,6 +269,7 @@ cdef class Link(Upstream):
 
     cdef Outcome _tell(self, Session s, int op, tuple order, bint more) except Outcome.FAIL:
         if op == Order.HOLD:
+            self._roster.rows[s.slot].route = order[15]
             return s.hold(
                 order, self._response(order), self._keep_alive(order[2], order[3], order[4])
             )
@@ -285,6 +286,7 @@ cdef class Link(Upstream):
         if op == Order.RELEASE:
             return s.release()
         if op == Order.ACCEPT:
+            self._roster.rows[s.slot].route = order[1]
             return s.accept(order[0])
         if op == Order.SUBSCRIBE:
             return s.subscribe(order[0], order[1])

@@ -85,9 +85,10 @@ cdef LinkStep link_read(Packet* p, View* v) noexcept nogil
 cdef bytes read_welcome(View payload)      # JSON
 cdef tuple read_respond(View payload)      # (status, reason, headers, length, body)
 cdef tuple read_send(View payload)         # (kind, bytes)
-cdef list read_accept(View payload)        # headers of the 101
+cdef tuple read_accept(View payload)       # (headers of the 101, route)
 # (mode, timeout_ms, keep_alive_mode, keep_alive_ms, keep_alive, channels, answered,
-#  status, reason, headers, body, request_body); a channel is (name, prev_id or None)
+#  status, reason, headers, body, request_body, link_ms, watched, context, route); a channel is
+#  (name, prev_id or None, traits)
 cdef tuple read_hold(View payload)
 cdef tuple read_subscribe(View payload)    # (channel, traits)
 cdef bytes read_channel(View payload)      # UNSUBSCRIBE

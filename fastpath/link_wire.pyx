@@ -74,10 +74,11 @@ cdef tuple read_send(View payload):
     return kind, rest(v)
 
 
-cdef list read_accept(View payload):
+cdef tuple read_accept(View payload):
     block = headers(&payload, "headers")
+    route = u16(&payload, "route")
     end(&payload)
-    return block
+    return block, route
 
 
 cdef tuple read_hold(View payload):
@@ -101,9 +102,10 @@ cdef tuple read_hold(View payload):
     link_ms = u32(v, "link milliseconds")
     watched = choice(v, 0, 1, "watched")
     context = str32(v, "context")
+    route = u16(v, "route")
     end(v)
     return (mode, timeout_ms, keep_alive_mode, keep_alive_ms, keep_alive, channels, answered,
-            status, reason, block, body, request_body, link_ms, watched, context)
+            status, reason, block, body, request_body, link_ms, watched, context, route)
 
 
 cdef tuple read_subscribe(View payload):
@@ -284,8 +286,7 @@ cdef bytes opened_head(
     cdef bytes out = PyBytes_FromStringAndSize(NULL, size)
     cdef uint8_t* at = <uint8_t*> PyBytes_AS_STRING(out)
     at = put_u8(put_u8(put_u8(at, kind), minor), tls)
-    at = put_str32(put_str16(put_str16(at, peer), method), target)
-    at = put_u16(at, len(headers))
+    at = put_u16(put_str32(put_str16(put_str16(at, peer), method), target), len(headers))
     for name, value in headers:
         at = put_str32(put_str16(at, name), value)
     return out
@@ -365,8 +366,7 @@ cdef bytes write_met(
     for _, _, traits, ids in groups:
         size += 1 + 1 + size16(traits, "traits") + size_pairs(ids)
     out = packet(MET, 0, 0, size, &at)
-    at = put_str16(put_u32(at, number), channel)
-    at = put_u8(at, item_id is not None)
+    at = put_u8(put_str16(put_u32(at, number), channel), item_id is not None)
     if item_id is not None:
         at = put_str16(at, item_id)
     at = put_u16(put_str32(at, meta), len(contents))

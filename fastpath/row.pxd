@@ -4,7 +4,7 @@
 from cpython.mem cimport PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.outcome cimport Outcome
 
 cdef enum RowFlag:
@@ -21,6 +21,7 @@ cdef struct Row:               # what leaves, one a slot; all that fan-out touch
     uint32_t room
     int fd                     # borrowed from the transport; -1: nothing may be sent any more
     uint8_t flags
+    uint16_t route             # whose deliveries it is counted among, where their rate is limited
 
 cdef inline Outcome push_frame(Row* row, PyObject* frame) except Outcome.FAIL:
     cdef uint32_t room

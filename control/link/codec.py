@@ -72,9 +72,9 @@ def finish(ref: int) -> bytes:
     return _packet(Order.FINISH, ref)
 
 
-def accept(ref: int, headers: Headers) -> bytes:
-    """Accept a WebSocket; the headers go with the 101."""
-    return _packet(Order.ACCEPT, ref, _p_headers(headers))
+def accept(ref: int, headers: Headers, *, route: int = 0) -> bytes:
+    """Accept a WebSocket; the headers go with the 101. `route` is a number of `RouteNumbers`."""
+    return _packet(Order.ACCEPT, ref, _p_headers(headers), _pack(_U16, "route", route))
 
 
 def hold(
@@ -95,12 +95,14 @@ def hold(
     link_ms: int = 0,
     watched: bool = False,
     context: bytes = b"",
+    route: int = 0,
 ) -> bytes:
     """Hold a session on channels, each with the id it has seen last or None, and its traits.
 
     The response is what a response hold is given at its timeout, and a stream hold at once;
     `answered`: the stream has its head already, and the response is left out. `link_ms` is the
-    timeout of a next link; `watched`: the end of the hold is reported.
+    timeout of a next link; `watched`: the end of the hold is reported; `route` is a number of
+    `RouteNumbers`.
     """
     return _packet(
         Order.HOLD,
@@ -120,6 +122,7 @@ def hold(
         _p32(request_body),
         _pack(_LINK, "link timeout", link_ms, watched),
         _p32(context),
+        _pack(_U16, "route", route),
     )
 
 

@@ -136,6 +136,7 @@ def test_every_option_of_a_condition_is_read() -> None:
     )
     assert only(line) == Route(
         id="v2",
+        has_id=True,
         host="api.example.com",
         targets=(Target(TcpAddress("a", 1)),),
         path_beg="/v2/",

@@ -61,8 +61,8 @@ ORDERS: dict[str, tuple[bytes, object]] = {
     "send_binary": (codec.send(REF, Kind.BINARY, b"\x00\xff", more=True), (2, b"\x00\xff")),
     "finish": (codec.finish(REF), None),
     "accept": (
-        codec.accept(REF, [(b"Sec-WebSocket-Protocol", b"grip")]),
-        [(b"Sec-WebSocket-Protocol", b"grip")],
+        codec.accept(REF, [(b"Sec-WebSocket-Protocol", b"grip")], route=2),
+        ([(b"Sec-WebSocket-Protocol", b"grip")], 2),
     ),
     "hold_response": (
         codec.hold(
@@ -79,7 +79,7 @@ ORDERS: dict[str, tuple[bytes, object]] = {
         (
             *(1, 55000, 0, 0, b"", [(b"news", b"41", b""), (b"chat", None, b"")], 0),
             *(200, b"OK", [(b"Content-Type", b"application/json")], b"{}", b"a=1"),
-            *(0, 0, b""),
+            *(0, 0, b"", 0),
         ),
     ),
     "hold_stream": (
@@ -96,7 +96,7 @@ ORDERS: dict[str, tuple[bytes, object]] = {
         ),
         (
             *(2, 0, 1, 20000, b"\n", [(b"news", None, b"")], 0),
-            *(200, b"OK", [], b"welcome\n", b"", 0, 0, b""),
+            *(200, b"OK", [], b"welcome\n", b"", 0, 0, b"", 0),
         ),
     ),
     "hold_answered": (
@@ -109,7 +109,7 @@ ORDERS: dict[str, tuple[bytes, object]] = {
             keep_alive=b".",
             answered=True,
         ),
-        (2, 0, 2, 500, b".", [(b"news", b"", b"")], 1, 0, b"", [], b"", b"", 0, 0, b""),
+        (2, 0, 2, 500, b".", [(b"news", b"", b"")], 1, 0, b"", [], b"", b"", 0, 0, b"", 0),
     ),
     "hold_linked": (
         codec.hold(
@@ -120,10 +120,11 @@ ORDERS: dict[str, tuple[bytes, object]] = {
             link_ms=120_000,
             watched=True,
             context=b"\x03next",
+            route=1,
         ),
         (
             *(2, 0, 0, 0, b"", [(b"news", b"41", b"\x01ab")], 1, 0, b"", [], b"", b""),
-            *(120_000, 1, b"\x03next"),
+            *(120_000, 1, b"\x03next", 1),
         ),
     ),
     "subscribe": (codec.subscribe(REF, b"news"), (b"news", b"")),

@@ -95,7 +95,7 @@ def holds(draw: st.DrawFn, ref: int) -> Case:
     timeout_ms, keep_alive_ms, status = draw(st.tuples(U32, U32, U16))
     keep_alive, reason, body, request_body = draw(st.tuples(RUNS, RUNS, RUNS, RUNS))
     channels = draw(st.lists(st.tuples(RUNS, IDS, RUNS), max_size=3))
-    link_ms, watched, context = draw(st.tuples(U32, FLAGS, RUNS))
+    link_ms, watched, context, route = draw(st.tuples(U32, FLAGS, RUNS, U16))
     answered, block = draw(st.tuples(FLAGS, HEADERS))
     run = codec.hold(
         ref,
@@ -114,10 +114,11 @@ def holds(draw: st.DrawFn, ref: int) -> Case:
         link_ms=link_ms,
         watched=watched,
         context=context,
+        route=route,
     )
     value = (
         *(mode, timeout_ms, keep_alive_mode, keep_alive_ms, keep_alive, channels, answered),
-        *(status, reason, block, body, request_body, link_ms, watched, context),
+        *(status, reason, block, body, request_body, link_ms, watched, context, route),
     )
     return run, (Order.HOLD, 0, ref, value)
 
@@ -148,8 +149,8 @@ def orders(draw: st.DrawFn) -> Case:
             kind, content, more = draw(st.tuples(st.sampled_from(Kind), RUNS, FLAGS))
             return codec.send(ref, kind, content, more=more), (op, more, ref, (kind, content))
         case Order.ACCEPT:
-            block = draw(HEADERS)
-            return codec.accept(ref, block), (op, 0, ref, block)
+            block, route = draw(st.tuples(HEADERS, U16))
+            return codec.accept(ref, block, route=route), (op, 0, ref, (block, route))
         case Order.HOLD:
             return draw(holds(ref))
         case Order.SUBSCRIBE:

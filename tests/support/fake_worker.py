@@ -109,6 +109,7 @@ def read_order(op: int, flags: int, ref: int, payload: bytes) -> Order:
         fields |= {"answered": f.number(1), "status": f.number(2), "reason": f.str16()}
         fields |= {"headers": f.headers(), "body": f.str32(), "request_body": f.str32()}
         fields |= {"link_ms": f.number(4), "watched": f.number(1), "context": f.str32()}
+        fields["route"] = f.number(2)
     elif name == "PUBLISH":
         fields = {"channel": f.str16(), "id": f.opt16(), "prev_id": f.opt16(), "meta": f.str32()}
         fields["formats"] = [f.form() for _ in range(f.number(2))]
@@ -117,7 +118,7 @@ def read_order(op: int, flags: int, ref: int, payload: bytes) -> Order:
     elif name == "GRANT":
         fields = {"count_bytes": f.number(4)}
     elif name == "ACCEPT":
-        fields = {"headers": f.headers()}
+        fields = {"headers": f.headers(), "route": f.number(2)}
     elif name == "SUBSCRIBE":
         fields = {"channel": f.str16(), "traits": f.str16()}
     elif name == "UNSUBSCRIBE":
