@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from control.address import Address, parse_address
 from control.config_field import TextList, setting
+from control.config_publishing import PublishingSettings
 from control.config_zeromq import ZeroMqSettings
 from control.log import LogFormat, LogLevel
 from control.reasons import worker_table
@@ -42,7 +43,7 @@ class SettingsError(Exception):
         super().__init__("; ".join(self.problems))
 
 
-class Settings(ZeroMqSettings):
+class Settings(PublishingSettings, ZeroMqSettings):
     """Every choice of the operator: name, type, default, bounds, unit, and a sentence."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
@@ -254,61 +255,6 @@ class Settings(ZeroMqSettings):
         le=2**50,
     )
 
-    push_in_http_max_headers_size: int = setting(
-        10_000,
-        "Publishing",
-        "The longest head of a publish request.",
-        unit="bytes",
-        ge=1024,
-        le=131_072,
-    )
-    push_in_http_max_body_size: int = setting(
-        1_000_000,
-        "Publishing",
-        "The longest body of a publish request.",
-        unit="bytes",
-        ge=1024,
-        le=3_000_000,  # so that an item fits a packet of the link, fastpath/LINK.md
-    )
-    id_cache_ttl: int = setting(
-        60,
-        "Publishing",
-        "How long an item's id is remembered, so that a second one with it is dropped. 0: not.",
-        unit="seconds",
-        ge=0,
-        le=86_400,
-    )
-    message_wait: int = setting(
-        5000,
-        "Publishing",
-        "How long an item waits for the one that its prev-id names.",
-        unit="milliseconds",
-        ge=0,
-        le=600_000,
-    )
-    subscription_linger: int = setting(
-        60,
-        "Publishing",
-        "How long the last id of a channel is kept after its last subscriber has left.",
-        unit="seconds",
-        ge=0,
-        le=86_400,
-    )
-    update_on_first_subscription: bool = setting(
-        False,
-        "Publishing",
-        "A second after the first subscription to a channel, ask the origins of its HTTP sessions "
-        "again: for publishers who look for subscribers before they publish.",
-    )
-    link_backlog_max_bytes: int = setting(
-        16 * 1024 * 1024,
-        "Publishing",
-        "What may wait for one worker; beyond it, publishers wait.",
-        unit="bytes",
-        ge=1024 * 1024,
-        le=1024 * 1024 * 1024,
-    )
-
     stop_timeout_seconds: int = setting(
         10,
         "Stopping and logs",
@@ -415,6 +361,10 @@ class Settings(ZeroMqSettings):
             "allow_compression": self.allow_compression,
             "ws_message_max_bytes": self.ws_message_max_bytes,
             "accounts": bool(self.stats_spec),
+            "message_rate": self.message_rate,
+            "message_hwm": self.message_hwm,
+            "message_block_size": self.message_block_size,
+            "worker_count": self.worker_count,
             "stop_timeout_ms": self.stop_timeout_seconds * 1000,
             "reasons": worker_table(head_bytes_max=self.client_buffer_size),
         }

@@ -15,6 +15,7 @@ from typing import Any
 
 from control.address import TcpAddress, parse_address
 from control.config import CLIENT_HOST, Settings, SettingsError, why_unreadable
+from control.config_publishing import MESSAGE_HWM_MAX
 
 SECTIONS = ("[global]", "[runner]", "[proxy]", "[handler]")
 PORTS_PER_INSTANCE = 10  # how far --id moves each port
@@ -171,6 +172,9 @@ class _Reader:
             "proxy/upstream_key": self._key,
             "proxy/prometheus_port": self._prometheus_port,
             "handler/prometheus_port": self._prometheus_port,
+            "handler/message_rate": self._unless_negative("0"),
+            "handler/message_hwm": self._unless_negative(str(MESSAGE_HWM_MAX)),
+            "handler/message_block_size": self._unless_negative("0"),
             "handler/push_in_http_addr": self._http_addr,
             "handler/push_in_spec": self._spec,
             "handler/push_in_sub_specs": self._spec,
@@ -236,6 +240,18 @@ class _Reader:
         return lambda option, value: self._becomes(
             option, value, {name: str(self._folder / self._filled(value))}
         )
+
+    def _unless_negative(self, unlimited: str) -> Callable[[str, str], Meaning]:
+        """The same number; Pushpin has no limit where it is negative."""
+
+        def meaning(option: str, value: str) -> Meaning:
+            name = option.partition("/")[2]
+            if not value:
+                return self._nothing(option, value)
+            said = unlimited if re.fullmatch(r"-\d+", value) else value
+            return self._becomes(option, value, {name: said})
+
+        return meaning
 
     def _key(self, option: str, value: str) -> Meaning:
         name = option.partition("/")[2]

@@ -70,6 +70,7 @@ SHOWN = (
 DROPPED_BY_WORKERS = {
     "dropped_queue": "queue_full",
     "dropped_midway": "message_midway",
+    "dropped_hwm": "message_hwm",
     "dropped_unjudged": "not_judged",
 }  # counter -> reason
 GAUGES = frozenset(c for shown in SHOWN if shown.is_gauge for c in shown.counters)

@@ -5,6 +5,8 @@ frame to each stream's row, and draw the sessions with which more is to be done.
 walk over, answer the held responses, end streams, ask again where there is a gap; now the
 table may change. Flush and bury are the roster's, at the end of the turn.
 
+Where the rate of deliveries is limited, mark only draws, and what was drawn waits for its turn.
+
 What a message becomes for a group with traits, control is asked: once a group, not once a
 session. The verdict finds those who were there when it was asked, and are still.
 """
@@ -17,13 +19,15 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from fastpath.frame cimport Action, Message
+from fastpath.limiter cimport Limiter
 from fastpath.link_wire cimport Verdict, Why
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
+from fastpath.row cimport Row
 from fastpath.session cimport Roster, Session, now_ms
 from fastpath.table cimport NOWHERE, HoldTable, Spool
 from fastpath.tally cimport Counter
-from fastpath.variants cimport Mode, Variant, mode_of
+from fastpath.variants cimport Variant, mode_of
 
 cdef enum:
     TRAITS_NEED_IDS = 1        # bit 0 of the first byte of traits
@@ -38,17 +42,43 @@ cdef class Fanout:
     def __init__(self, Roster roster):
         self._roster = roster
         self._advanced = []
-        self._met = []
+        self._met = {}
         self._asked = {}
+        self._release_call = self.release
 
     def __dealloc__(self):
         PyMem_RawFree(self._slots)
         PyMem_RawFree(self._lots)
 
     cdef Outcome publish(self, Message m) except Outcome.FAIL:
+        self._roster.tally.add(Counter.MESSAGES, 1)
+        if self._limiter is not None:
+            self._mark(m)
+            self._line_up(m)
+            return self._release()
+        self._item_begins()
+        try:
+            self._mark(m)
+            self._act(m)
+        finally:
+            self._item_ends(m)
+        return Outcome.DONE
+
+    cdef Outcome _item_begins(self) except Outcome.FAIL:
+        if self._roster.upstream.accounts:
+            return self._roster.upstream.item_begins()
+        return Outcome.DONE
+
+    cdef Outcome _item_ends(self, Message m) except Outcome.FAIL:
+        if self._roster.upstream.accounts:
+            return self._roster.upstream.item_ends(m)
+        return Outcome.DONE
+
+    # -- mark --------------------------------------------------------------------------------------
+
+    cdef Outcome _mark(self, Message m) except Outcome.FAIL:
         cdef HoldTable table = self._roster.table
         cdef uint32_t number
-        self._roster.tally.add(Counter.MESSAGES, 1)
         self._drawn = 0
         self._advanced.clear()
         self._met.clear()
@@ -59,9 +89,7 @@ cdef class Fanout:
             table.walking = False
         for number in self._advanced:
             table.advance(number, m.id)
-        if self._met:
-            self._ask(m)
-        return self._act(m)
+        return self._ask(m)
 
     cdef Outcome _walk(self, Message m) except Outcome.FAIL:
         cdef HoldTable table = self._roster.table
@@ -75,54 +103,26 @@ cdef class Fanout:
         return Outcome.DONE
 
     cdef Outcome _meet(self, Message m, Spool* spool, uint32_t number) except Outcome.FAIL:
-        cdef bint tracked = spool.prev_id is not NULL
-        cdef bint response = spool.variant == Variant.RESPONSE
-        if spool.variant == Variant.STREAM_WAITING:
-            return self._draw(spool, Lot.WAIT)
-        if tracked and self._gap(m, spool):
-            if response:
-                return self._meet_responses(m, spool, True)
-            return self._draw(spool, Lot.LAPSE)
-        if tracked and not response:
-            self._advanced.append(number)
-        if spool.traits is not NULL or (m.meta and m.meta[0] & META_ASKS_ALWAYS):
+        cdef Variant v = <Variant> spool.variant
+        cdef Lot lot = lot_of(m, v)
+        if v == Variant.STREAM_WAITING:
+            return self._draw(spool, lot)
+        if spool.prev_id is not NULL:
+            if self._limiter is not None:      # what it has seen last is known when its turn comes
+                return self._draw(spool, Lot.GIVE)
+            if is_gap(m, spool):
+                return self._draw(spool, lot_of_gap(m, v))
+            if v != Variant.RESPONSE:
+                self._advanced.append(number)
+        if asks(m, spool):
             return self._meet_group(m, spool)
-        if response:
-            return self._meet_responses(m, spool, False)
-        if spool.variant >= Variant.WS:
-            return self._meet_websockets(m, spool)
-        return self._meet_streams(m, spool)
-
-    cdef bint _gap(self, Message m, Spool* spool) except -1:
-        return m.prev_id is None or <bytes> spool.prev_id != m.prev_id
-
-    cdef Outcome _meet_responses(self, Message m, Spool* spool, bint gap) except Outcome.FAIL:
-        if m.response.action == Action.HINT or (gap and m.response.action == Action.SEND):
-            return self._draw(spool, Lot.AGAIN)
-        if m.response.action == Action.SEND:
-            return self._draw(spool, Lot.ANSWER)
-        return Outcome.DONE                    # close and refresh mean nothing to a held response
-
-    cdef Outcome _meet_streams(self, Message m, Spool* spool) except Outcome.FAIL:
-        if m.stream.action == Action.CLOSE:
-            return self._draw(spool, Lot.FINISH)
-        if m.stream.action == Action.HINT:
-            return self._draw(spool, Lot.HINTED)
-        if m.stream.action != Action.SEND:
-            return Outcome.DONE
+        if lot != Lot.SEND:
+            return self._draw(spool, lot)
         spool.delivered_ms = now_ms()
-        return self._offer(
-            spool, m.stream_frame(<Variant> spool.variant), Counter.DELIVERED_STREAM
-        )
+        return self._offer(m, spool) if self._limiter is None else self._draw(spool, lot)
 
-    cdef Outcome _meet_websockets(self, Message m, Spool* spool) except Outcome.FAIL:
-        if m.ws.action == Action.HINT:
-            return Outcome.DONE
-        if m.ws.action != Action.SEND:
-            return self._draw(spool, Lot.OBEY)
-        return self._offer(spool, m.ws_frame(<Variant> spool.variant), Counter.DELIVERED_WS)
-
-    cdef Outcome _offer(self, Spool* spool, bytes frame, Counter delivered) except Outcome.FAIL:
+    cdef Outcome _offer(self, Message m, Spool* spool) except Outcome.FAIL:
+        cdef bytes frame = m.frame(<Variant> spool.variant)
         cdef uint64_t now = now_ms()
         cdef uint32_t i, slot, reached = 0
         cdef Roster roster = self._roster
@@ -133,12 +133,14 @@ cdef class Fanout:
             if roster.offer(slot, <PyObject*> frame):
                 roster.rows[slot].sent_ms = now
                 reached += 1
-        roster.tally.add(delivered, reached)
+        roster.tally.add(counter_of(<Variant> spool.variant), reached)
         return Outcome.DONE
 
     cdef Outcome _draw(self, Spool* spool, Lot lot) except Outcome.FAIL:
         cdef uint32_t need = self._drawn + spool.count
         cdef void* moved
+        if lot == Lot.NOTHING:
+            return Outcome.DONE
         if need > self._room:
             moved = PyMem_RawRealloc(self._slots, need * sizeof(uint32_t))
             if moved is NULL:
@@ -154,58 +156,162 @@ cdef class Fanout:
         self._drawn = need
         return Outcome.DONE
 
+    # -- act ---------------------------------------------------------------------------------------
+
     cdef Outcome _act(self, Message m) except Outcome.FAIL:
         cdef uint32_t i
         cdef Session s
         for i in range(self._drawn):
             s = self._roster.session(self._slots[i])
-            if s is None:
-                continue
-            try:
-                if self._lots[i] == Lot.ANSWER:
-                    s.answer(m)
-                elif self._lots[i] == Lot.FINISH:
-                    s.finish_stream(Reason.PUBLISHED_CLOSE)
-                elif self._lots[i] == Lot.OBEY:
-                    s.obey(m)
-                elif self._lots[i] == Lot.LAPSE:
-                    s.lapse(m, Why.WHY_GAP)
-                elif self._lots[i] == Lot.HINTED:
-                    s.lapse(None, Why.WHY_HINT)
-                elif self._lots[i] == Lot.WAIT:
-                    s.wait(m)
-                else:
-                    s.ask_again()
-            except Exception as wrong:
-                self._roster.failed(s, "publish_failed", wrong)
+            if s is not None:
+                self._do(s, <Lot> self._lots[i], m)
         return Outcome.DONE
+
+    cdef Outcome _do(self, Session s, Lot lot, Message m) except Outcome.FAIL:
+        try:
+            if lot == Lot.SEND:
+                self._send(s, m)
+            elif lot == Lot.ANSWER:
+                s.answer(m)
+            elif lot == Lot.FINISH:
+                s.finish_stream(Reason.PUBLISHED_CLOSE)
+            elif lot == Lot.OBEY:
+                s.obey(m)
+            elif lot == Lot.LAPSE:
+                s.lapse(m, Why.WHY_GAP)
+            elif lot == Lot.HINTED:
+                s.lapse(None, Why.WHY_HINT)
+            elif lot == Lot.WAIT:
+                s.wait(m)
+            elif lot == Lot.AGAIN:
+                s.ask_again()
+            elif lot == Lot.GIVE:
+                self._give(s, m)
+        except Exception as wrong:
+            self._roster.failed(s, "publish_failed", wrong)
+        return Outcome.DONE
+
+    cdef Outcome _send(self, Session s, Message m) except Outcome.FAIL:
+        cdef Spool* spool = self._spool_of(s, m)
+        cdef Variant v = <Variant> spool.variant
+        cdef bytes frame = m.frame(v)
+        if PyBytes_GET_SIZE(frame) and self._roster.offer(s.slot, <PyObject*> frame):
+            self._roster.rows[s.slot].sent_ms = now_ms()
+            self._roster.tally.add(counter_of(v), 1)
+        return Outcome.DONE
+
+    cdef Spool* _spool_of(self, Session s, Message m) except? NULL:
+        # In which it holds the message's channel; NULL: no longer, or not yet.
+        cdef uint32_t number = self._roster.table.spool_of(s.slot, m.channel)
+        return NULL if number == NOWHERE else self._roster.table.spool(number)
+
+    # -- act, one after the other: GRIP.md 2.6.4 ---------------------------------------------------
+
+    def limit(self, rate, workers, waiting_max, block_bytes):
+        """Let deliveries wait for their turn, as `Limiter.set` says; `rate` 0: none waits."""
+        if self._limiter is None and rate:
+            self._limiter = Limiter()
+        if self._limiter is None:
+            return
+        self._limiter.set(rate, workers, waiting_max, block_bytes)
+        self._release()
+        if not rate:
+            self._limiter = None
+
+    cdef Outcome _line_up(self, Message m) except Outcome.FAIL:
+        cdef uint32_t i
+        cdef Session s
+        for i in range(self._drawn):
+            s = self._roster.session(self._slots[i])
+            if s is not None:
+                self._admit(s, <Lot> self._lots[i], m)
+        return Outcome.DONE
+
+    cdef Outcome _admit(self, Session s, Lot lot, Message m) except Outcome.FAIL:
+        # What is dropped has not been seen: where ids matter, the next item has a gap.
+        cdef Row* row = &self._roster.rows[s.slot]
+        cdef int mode = mode_of(<Variant> self._spool_of(s, m).variant)
+        cdef uint64_t size = len(m.content(mode)) if m.action(mode) == Action.SEND else 0
+        if not self._limiter.admit(row.route, (s.ref, row.hold, lot, m), size):
+            self._roster.tally.add(Counter.DROPPED_HWM, 1)
+        return Outcome.DONE
+
+    def release(self):
+        """Do what it is the turn of, as far as the rate allows."""
+        self._release_due = False
+        if self._limiter is not None:
+            self._release()
+
+    cdef Outcome _release(self) except Outcome.FAIL:
+        cdef uint64_t now = now_ms()
+        cdef uint64_t pause_ms
+        cdef tuple first = self._limiter.take(now)
+        cdef Message m
+        while first is not None:
+            m = first[3]
+            self._item_begins()
+            try:
+                while first is not None and first[3] is m:
+                    self._take_turn(first[0], first[1], first[2], m)
+                    first = self._limiter.take(now)
+                self._ask(m)
+            finally:
+                self._item_ends(m)
+        pause_ms = self._limiter.pause_ms()
+        if pause_ms and not self._release_due:
+            self._release_due = True
+            self._roster.call_later(pause_ms, self._release_call)
+        return Outcome.DONE
+
+    cdef Outcome _take_turn(
+        self, uint64_t ref, uint32_t hold, Lot lot, Message m
+    ) except Outcome.FAIL:
+        # What it holds may have changed meanwhile.
+        cdef Session s = self._roster.find(ref)
+        cdef Spool* spool
+        if s is None or self._roster.rows[s.slot].hold != hold:
+            return Outcome.DONE
+        spool = self._spool_of(s, m)
+        if spool is NULL:
+            return Outcome.DONE
+        if spool.variant == Variant.STREAM_WAITING:
+            return self._do(s, Lot.WAIT, m)
+        if spool.prev_id is NULL:
+            return self._do(s, lot, m)
+        if lot != Lot.GIVE and is_gap(m, spool):
+            return Outcome.DONE                # ids came meanwhile, and with them what is before
+        return self._do(s, Lot.GIVE, m)
 
     # -- groups with traits ------------------------------------------------------------------------
 
     cdef Outcome _meet_group(self, Message m, Spool* spool) except Outcome.FAIL:
-        # Sessions whose ids matter are a group only with those that have the same ids.
         cdef bytes traits = b"" if spool.traits is NULL else <bytes> spool.traits
-        cdef bytes expected = None if spool.prev_id is NULL else <bytes> spool.prev_id
         cdef int mode = mode_of(<Variant> spool.variant)
-        cdef dict by_ids = {}
-        cdef list ids
-        cdef uint32_t i, slot
+        cdef uint32_t i
         spool.delivered_ms = now_ms()
         for i in range(spool.count):
-            slot = spool.slots[i]
-            ids = []
-            if traits and traits[0] & TRAITS_NEED_IDS:
-                ids = [
-                    (channel, m.id if channel == m.channel and m.id is not None else last)
-                    for channel, last in self._roster.table.lasts(slot)
-                ]
-            by_ids.setdefault(tuple(ids), []).append(self._roster.session(slot).ref)
-        for key, refs in by_ids.items():
-            self._met.append((mode, m.action(mode), traits, list(key), refs, expected))
+            self._join_group(m, mode, traits, self._roster.session(spool.slots[i]))
+        return Outcome.DONE
+
+    cdef Outcome _join_group(
+        self, Message m, int mode, bytes traits, Session s
+    ) except Outcome.FAIL:
+        # Sessions whose ids matter are a group only with those that have the same ids.
+        cdef list ids = []
+        if traits and traits[0] & TRAITS_NEED_IDS:
+            ids = [
+                (channel, m.id if channel == m.channel and m.id is not None else last)
+                for channel, last in self._roster.table.lasts(s.slot)
+            ]
+        self._met.setdefault((mode, m.action(mode), traits, tuple(ids)), []).append(s.ref)
         return Outcome.DONE
 
     cdef Outcome _ask(self, Message m) except Outcome.FAIL:
-        cdef list groups = list(self._met)
+        cdef list groups
+        if not self._met:
+            return Outcome.DONE
+        groups = [(mode, action, traits, list(ids), refs)
+                  for (mode, action, traits, ids), refs in self._met.items()]
         self._met.clear()
         if len(self._asked) >= ASKED_MAX:
             self._roster.tally.add(Counter.DROPPED_UNJUDGED, len(groups))
@@ -217,41 +323,45 @@ cdef class Fanout:
             self._roster.tally.add(Counter.DROPPED_UNJUDGED, len(groups))
         return Outcome.DONE
 
-    cdef Message asked(self, uint32_t number, list verdicts):
+    cdef bint has_asked(self, uint32_t number, list verdicts) except -1:
         cdef tuple asked = self._asked.get(number)
-        return asked[0] if asked is not None and len(asked[1]) == len(verdicts) else None
+        return asked is not None and len(asked[1]) == len(verdicts)
 
     cdef Outcome judge(self, uint32_t number, list verdicts) except Outcome.FAIL:
         cdef tuple asked = self._asked.pop(number)
         cdef Message m = asked[0], changed
         cdef Session s
-        for (mode, _, _, _, refs, expected), (verdict, content) in zip(asked[1], verdicts):
-            changed = m.with_content(mode, content) if verdict == Verdict.INSTEAD else m
-            for ref in refs:
-                s = self._roster.find(ref)
-                if s is None or verdict == Verdict.DROP:
-                    continue
-                if verdict == Verdict.FAILED:
-                    self._fail(s, m.channel, expected, content)
-                else:
-                    self._hand(s, changed, mode)
-        return Outcome.DONE
+        self._item_begins()
+        try:
+            for (mode, _, _, _, refs), (verdict, content) in zip(asked[1], verdicts):
+                changed = m.with_content(mode, content) if verdict == Verdict.INSTEAD else m
+                for ref in refs:
+                    s = self._roster.find(ref)
+                    if s is None or verdict == Verdict.DROP:
+                        continue
+                    if verdict == Verdict.FAILED:
+                        self._fail(s, m, content)
+                    else:
+                        self._hand(s, changed, mode)
+        finally:
+            self._item_ends(m)
+        return self._release() if self._limiter is not None else Outcome.DONE
 
-    cdef Outcome _fail(
-        self, Session s, bytes channel, bytes expected, bytes why
-    ) except Outcome.FAIL:
+    cdef Outcome _fail(self, Session s, Message m, bytes why) except Outcome.FAIL:
         # It has not had the item: it goes on expecting the id before it, and so has a gap.
-        cdef HoldTable table = self._roster.table
-        cdef uint32_t number
         cdef Spool* spool
         if why:
             return s.fail(why)
-        number = table.spool_of(s.slot, channel)
-        if number == NOWHERE or expected is None:
+        spool = self._spool_of(s, m)
+        if spool is NULL or spool.prev_id is NULL:
             return Outcome.DONE
-        spool = table.spool(number)
-        return table.hold(
-            channel, <Variant> spool.variant, s.slot, expected,
+        return self._expect(s, m.channel, spool, m.prev_id)
+
+    cdef Outcome _expect(
+        self, Session s, bytes channel, Spool* spool, bytes prev_id
+    ) except Outcome.FAIL:
+        return self._roster.table.hold(
+            channel, <Variant> spool.variant, s.slot, prev_id,
             None if spool.traits is NULL else <bytes> spool.traits,
         )
 
@@ -263,76 +373,81 @@ cdef class Fanout:
 
     cdef Outcome give(self, Session s, list waited) except Outcome.FAIL:
         # GRIP.md 1.9.2: what is older than the new ids is dropped, up to the first that is not.
-        cdef HoldTable table = self._roster.table
         cdef Spool* spool
-        cdef uint32_t number
         cdef Message m
         cdef bint purging = True
         for m in waited:
-            number = table.spool_of(s.slot, m.channel)
-            if number == NOWHERE:
-                continue
-            spool = table.spool(number)
-            if purging and spool.prev_id is not NULL and self._gap(m, spool):
+            spool = self._spool_of(s, m)
+            if spool is NULL or (purging and spool.prev_id is not NULL and is_gap(m, spool)):
                 continue
             purging = False
             self._give(s, m)
+            self._ask(m)
         return Outcome.DONE
 
     cdef Outcome _give(self, Session s, Message m) except Outcome.FAIL:
-        cdef HoldTable table = self._roster.table
-        cdef uint32_t number = table.spool_of(s.slot, m.channel)
-        cdef Spool* spool = table.spool(number)
-        cdef int mode = mode_of(<Variant> spool.variant)
-        cdef bytes traits = None if spool.traits is NULL else <bytes> spool.traits
-        cdef bytes expected = None
-        cdef list ids
-        if spool.variant == Variant.STREAM_WAITING:
+        cdef Spool* spool = self._spool_of(s, m)
+        cdef Variant v = <Variant> spool.variant
+        cdef bytes traits = b"" if spool.traits is NULL else <bytes> spool.traits
+        cdef bint asking = asks(m, spool)
+        cdef int mode = mode_of(v)
+        if v == Variant.STREAM_WAITING:
             return s.wait(m)
         if spool.prev_id is not NULL:
-            if self._gap(m, spool):
-                return s.lapse(m, Why.WHY_GAP)
-            expected = <bytes> spool.prev_id
-            table.hold(m.channel, <Variant> spool.variant, s.slot, m.id, traits)
-        if traits is None and not (m.meta and m.meta[0] & META_ASKS_ALWAYS):
-            return self._hand(s, m, mode)
-        ids = table.lasts(s.slot) if traits and traits[0] & TRAITS_NEED_IDS else []
-        self._met.append((mode, m.action(mode), traits or b"", ids, [s.ref], expected))
-        return self._ask(m)
+            if is_gap(m, spool):
+                return self._do(s, lot_of_gap(m, v), m)
+            if v != Variant.RESPONSE:
+                self._expect(s, m.channel, spool, m.id)
+        if not asking:
+            return self._do(s, lot_of(m, v), m)
+        return self._join_group(m, mode, traits, s)
 
     cdef Outcome _hand(self, Session s, Message m, int mode) except Outcome.FAIL:
         # Deliver to one session what its spool is not walked for, if it holds the channel still.
-        cdef HoldTable table = self._roster.table
-        cdef uint32_t number = table.spool_of(s.slot, m.channel)
-        cdef Variant v
-        cdef bytes frame
-        if number == NOWHERE:
+        cdef Spool* spool = self._spool_of(s, m)
+        cdef Lot lot
+        if spool is NULL or mode_of(<Variant> spool.variant) != mode:
             return Outcome.DONE
-        v = <Variant> table.spool(number).variant
-        if mode_of(v) != mode:
-            return Outcome.DONE
-        if v == Variant.STREAM_WAITING:
-            return s.wait(m)
-        if m.action(mode) != Action.SEND:
-            return self._hand_action(s, m, mode)
-        if v == Variant.RESPONSE:
-            return s.answer(m)
-        frame = m.ws_frame(v) if v >= Variant.WS else m.stream_frame(v)
-        if PyBytes_GET_SIZE(frame) and self._roster.offer(s.slot, <PyObject*> frame):
-            self._roster.rows[s.slot].sent_ms = now_ms()
-            self._roster.tally.add(
-                Counter.DELIVERED_WS if v >= Variant.WS else Counter.DELIVERED_STREAM, 1
-            )
-        return Outcome.DONE
+        lot = lot_of(m, <Variant> spool.variant)
+        if self._limiter is not None and spool.prev_id is NULL and lot != Lot.NOTHING:
+            return self._admit(s, lot, m)
+        return self._do(s, lot, m)
 
-    cdef Outcome _hand_action(self, Session s, Message m, int mode) except Outcome.FAIL:
-        cdef int action = m.action(mode)
-        if mode == Mode.MODE_WS:
-            return s.obey(m) if action != Action.HINT else Outcome.DONE
-        if action == Action.HINT and mode == Mode.MODE_RESPONSE:
-            return s.ask_again()
-        if action == Action.HINT:
-            return s.lapse(None, Why.WHY_HINT)
-        if action == Action.CLOSE and mode == Mode.MODE_STREAM:
-            return s.finish_stream(Reason.PUBLISHED_CLOSE)
-        return Outcome.DONE
+
+cdef bint is_gap(Message m, Spool* spool) except -1:
+    return m.prev_id is None or <bytes> spool.prev_id != m.prev_id
+
+
+cdef bint asks(Message m, Spool* spool) except -1:
+    # Whether control is to say what the message becomes.
+    return spool.traits is not NULL or (len(m.meta) > 0 and m.meta[0] & META_ASKS_ALWAYS)
+
+
+cdef Lot lot_of(Message m, Variant v) noexcept:
+    cdef int action
+    if v == Variant.STREAM_WAITING:
+        return Lot.WAIT
+    action = m.action(mode_of(v))
+    if v == Variant.RESPONSE:                  # close and refresh mean nothing to a held response
+        if action == Action.SEND:
+            return Lot.ANSWER
+        return Lot.AGAIN if action == Action.HINT else Lot.NOTHING
+    if action == Action.SEND:
+        return Lot.SEND
+    if v >= Variant.WS:
+        return Lot.NOTHING if action == Action.HINT else Lot.OBEY
+    if action == Action.CLOSE:
+        return Lot.FINISH
+    return Lot.HINTED if action == Action.HINT else Lot.NOTHING
+
+
+cdef Lot lot_of_gap(Message m, Variant v) noexcept:
+    if v != Variant.RESPONSE:
+        return Lot.LAPSE
+    if m.response.action == Action.SEND or m.response.action == Action.HINT:
+        return Lot.AGAIN
+    return Lot.NOTHING
+
+
+cdef Counter counter_of(Variant v) noexcept nogil:
+    return Counter.DELIVERED_WS if v >= Variant.WS else Counter.DELIVERED_STREAM

@@ -65,9 +65,10 @@ cdef class Message:
         bytes _ws                      # rendered, or None until asked
         bytes _ws_deflated             # the same
 
-    # The frame of a stream variant with action SEND. Never None; empty content gives empty bytes.
+    # The frame of a stream or WebSocket variant with action SEND. Never None; empty content of a
+    # stream gives empty bytes, and so does a message that cannot be sent.
+    cdef bytes frame(self, Variant v)
     cdef bytes stream_frame(self, Variant v)
-    # The frame of a WebSocket variant with action SEND. Empty: it cannot be sent.
     cdef bytes ws_frame(self, Variant v)
     # The whole response for a session whose hold was given `held` (GRIP.md 2.6.1).
     cdef bytes response_frame(self, HeldResponse held, int minor, bint keep_alive, bint head_only)

@@ -112,6 +112,9 @@ cdef class Message:
             m.ws = WsFormat(Action.SEND, self.ws.kind, content)
         return m
 
+    cdef bytes frame(self, Variant v):
+        return self.ws_frame(v) if v >= Variant.WS else self.stream_frame(v)
+
     cdef bytes stream_frame(self, Variant v):
         if v == Variant.STREAM_PLAIN:
             return self.stream.content

@@ -297,32 +297,19 @@ cdef class Link(Upstream):
         ))
 
     cdef Outcome _publish(self, tuple order) except Outcome.FAIL:
-        if self.accounts:
-            self._account.begin_item()
         try:
-            self._fanout.publish(self._message(order))
+            return self._fanout.publish(self._message(order))
         except Exception as wrong:             # ours: this item is lost, the link goes on
             self._roster.report("publish_failed", 0, wrong)
-        return self._delivered(order[0], order[1])
+        return Outcome.DONE
 
     cdef Outcome _judge(self, tuple order) except Outcome.FAIL:
-        cdef Message m = self._fanout.asked(order[0], order[1])
-        if m is None:
+        if not self._fanout.has_asked(order[0], order[1]):
             raise ValueError("verdict on nothing that was asked")
-        if self.accounts:
-            self._account.begin_item()
         try:
-            self._fanout.judge(order[0], order[1])
+            return self._fanout.judge(order[0], order[1])
         except Exception as wrong:             # ours: this item is lost, the link goes on
             self._roster.report("verdict_failed", 0, wrong)
-        return self._delivered(m.channel, m.id)
-
-    cdef Outcome _delivered(self, bytes channel, bytes id) except Outcome.FAIL:
-        cdef bytes packet
-        if self.accounts:
-            packet = self._account.end_item(channel, id)
-            if packet is not None:
-                self._report(packet)
         return Outcome.DONE
 
     cdef Message _message(self, tuple order):
@@ -418,6 +405,13 @@ cdef class Link(Upstream):
 
     cdef Outcome left(self, Session s) except Outcome.FAIL:
         return self._report(link_wire.write_left(s.ref))
+
+    cdef Outcome item_begins(self) except Outcome.FAIL:
+        return self._account.begin_item()
+
+    cdef Outcome item_ends(self, Message m) except Outcome.FAIL:
+        cdef bytes packet = self._account.end_item(m.channel, m.id)
+        return self._report(packet) if packet is not None else Outcome.DONE
 
     cdef Outcome _touch(self, list channels) except Outcome.FAIL:
         # Counted once a turn, however often they change in it.

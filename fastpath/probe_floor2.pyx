@@ -252,6 +252,7 @@ def counters():
         "KEEP_ALIVES": Counter.KEEP_ALIVES,
         "DROPPED_QUEUE": Counter.DROPPED_QUEUE,
         "DROPPED_MIDWAY": Counter.DROPPED_MIDWAY,
+        "DROPPED_HWM": Counter.DROPPED_HWM,
         "DROPPED_UNJUDGED": Counter.DROPPED_UNJUDGED,
         "DROPPED_GHOST": Counter.DROPPED_GHOST,
         "ASKED_AGAIN": Counter.ASKED_AGAIN,

@@ -140,13 +140,14 @@ def send(Session s, bytes body, *, more=True):
 
 def hold(Session s, *, mode, channels, timeout_ms=55_000, keep_alive=None, answered=False,
          status=200, reason=b"OK", headers=(), body=b"", request_body=b"", link_ms=0,
-         watched=False, context=b""):
+         watched=False, context=b"", route=0):
     """keep_alive: (content, interval_ms, idle) or None; channels: [(channel, prev_id, traits)],
     of which the last one or two may be left out.
     """
     full = [(*channel, None, None)[:3] for channel in channels]
     order = (mode, timeout_ms, 0, 0, b"", full, answered, status, reason, list(headers),
-             body, request_body, link_ms, watched, context)
+             body, request_body, link_ms, watched, context, route)
+    s._roster.rows[s.slot].route = route
     s.hold(order, HeldResponse(status, reason, list(headers), body),
            KeepAlive(*keep_alive) if keep_alive else None)
 

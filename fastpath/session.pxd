@@ -40,6 +40,9 @@ cdef class Upstream:
     cdef bint accounts
     cdef Outcome letting_go(self, Session s) except Outcome.FAIL
     cdef Outcome left(self, Session s) except Outcome.FAIL
+    # Around what delivers an item.
+    cdef Outcome item_begins(self) except Outcome.FAIL
+    cdef Outcome item_ends(self, Message m) except Outcome.FAIL
     # A watched hold has ended, with what control gave it to be told by.
     cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL
     # A stream has a gap, or is to follow its link; its messages wait. False: nobody is there.
@@ -107,6 +110,8 @@ cdef class Roster:
     cdef Outcome _wake_at(self, uint64_t at) except Outcome.FAIL
     cdef Outcome _tell_due(self, uint32_t slot, uint64_t now, bint link) except Outcome.FAIL
     cdef Outcome _grow(self) except Outcome.FAIL
+    # For what is no session's deadline: at most one such call waits.
+    cdef Outcome call_later(self, uint64_t pause_ms, object call) except Outcome.FAIL
     cdef Outcome _set_timer(self, uint64_t at) except Outcome.FAIL
     # -- outgoing: mark
     cdef Outcome queue(self, uint32_t slot, bytes frame) except Outcome.FAIL

@@ -57,6 +57,12 @@ cdef class Upstream:
     cdef Outcome left(self, Session s) except Outcome.FAIL:
         return Outcome.DONE
 
+    cdef Outcome item_begins(self) except Outcome.FAIL:
+        return Outcome.DONE
+
+    cdef Outcome item_ends(self, Message m) except Outcome.FAIL:
+        return Outcome.DONE
+
     cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL:
         return Outcome.DONE
 
@@ -236,6 +242,10 @@ cdef class Roster:
         self._timer = self._loop.call_later((at - now) / 1000.0 if at > now else 0, self._tick_call)
         return Outcome.DONE
 
+    cdef Outcome call_later(self, uint64_t pause_ms, object call) except Outcome.FAIL:
+        self._loop.call_later(pause_ms / 1000.0, call)
+        return Outcome.DONE
+
     def tick(self):
         """The timer fired: tell the sessions that are due, then sleep until the next."""
         cdef uint64_t now = now_ms()
@@ -397,6 +407,7 @@ cdef class Session:
         cdef list freed = []
         if self._roster.upstream.accounts:
             self._roster.upstream.letting_go(self)
+        self._roster.rows[self.slot].hold += 1
         self._roster.table.release(self.slot, freed)
         if freed:
             self._roster.upstream.freed(freed)

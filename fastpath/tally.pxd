@@ -19,6 +19,7 @@ cdef enum Counter:
     KEEP_ALIVES
     DROPPED_QUEUE          # a blocked client's queue was full
     DROPPED_MIDWAY         # an origin's message was only partly relayed
+    DROPPED_HWM            # too many deliveries waited for their turn
     DROPPED_UNJUDGED       # nobody was there to say what a message becomes for a group
     DROPPED_GHOST          # an order for a session that is gone
     ASKED_AGAIN            # holds that asked their origin again

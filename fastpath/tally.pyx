@@ -6,8 +6,8 @@ cimport cython
 NAMES = (
     "sessions", "holds_response", "holds_stream", "holds_ws",
     "accepted", "requests", "messages", "delivered_response", "delivered_stream", "delivered_ws",
-    "keep_alives", "dropped_queue", "dropped_midway", "dropped_unjudged", "dropped_ghost",
-    "asked_again", "ended_slow", "ended_faulty", "refused_requests",
+    "keep_alives", "dropped_queue", "dropped_midway", "dropped_hwm", "dropped_unjudged",
+    "dropped_ghost", "asked_again", "ended_slow", "ended_faulty", "refused_requests",
     "bytes_in", "bytes_out",
 )
 

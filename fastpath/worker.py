@@ -58,9 +58,11 @@ class Worker:
         self._options = options
         self._log = log
         self._roster = None
+        self._fanout = None
         self._link = None
         self._servers = []
         self._attempt = 0
+        self._dropped = 0  # deliveries of which it has been warned
         self._stop_seconds = 0.0
         self._stopped = loop.create_future()
 
@@ -97,9 +99,10 @@ class Worker:
             self._roster = Roster(self._loop, HoldTable(), Wheel(), tally, limits)
             self._roster.report = self._report
             self._roster.make_websocket = WsSession
+            self._fanout = Fanout(self._roster)
             self._link = Link(
                 self._roster,
-                Fanout(self._roster),
+                self._fanout,
                 self._loop,
                 self._options.worker,
                 on_welcome=self._welcome,
@@ -112,6 +115,12 @@ class Worker:
     def _welcome(self, settings):
         self._attempt = 0
         self._roster.set_limits(Limits(settings))
+        self._fanout.limit(
+            settings["message_rate"],
+            settings["worker_count"],
+            settings["message_hwm"],
+            settings["message_block_size"],
+        )
         self._stop_seconds = settings["stop_timeout_ms"] / 1000
         self._log.debug("link_up")
         if not self._servers and not self._roster.draining:
@@ -130,6 +139,12 @@ class Worker:
         counters = self._roster.tally.snapshot()
         counters["channels"] = self._roster.table.channel_count
         self._link.report_tally(counters)
+        self._warn_of_dropped(counters["dropped_hwm"])
+
+    def _warn_of_dropped(self, count):
+        if count > self._dropped:
+            self._log.warning("message_hwm_exceeded", dropped=count - self._dropped)
+        self._dropped = count
 
     def _report(self, event, ref, wrong):
         self._log.error(event, ref=f"{ref:016x}", error=repr(wrong))

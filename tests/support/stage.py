@@ -39,6 +39,10 @@ LIMITS = {
     "client_max": 1000,
     "ws_message_max_bytes": 0,
     "allow_compression": False,
+    "message_rate": 0,
+    "message_hwm": 1,
+    "message_block_size": 0,
+    "worker_count": 1,
     "reasons": worker_table(head_bytes_max=8192),
 }
 
