@@ -23,7 +23,7 @@ from control.grip import wsevents
 from control.grip.fields import first, to_text
 from control.grip.filters import response_filter
 from control.grip.instruct import GRIP_BODY_MAX_BYTES, HoldMode, Instruct, is_grip, is_json
-from control.holds import decide_channels, decide_conflicts, decide_end, hold
+from control.holds import decide_channels, decide_conflicts, decide_debug, decide_end, hold
 from control.house import House
 from control.jsonp import BadQuery, Wrapping, read_query
 from control.link import codec
@@ -255,6 +255,8 @@ class Exchange(Answering):
                     house.sequencer.forget(name)
                 cut = len(route.prefix)
                 return [(name[cut:], last) for name, last in channels if last is not None]
+        if self._is_debug:
+            instruct = _debugged(instruct, decide_debug(instruct, channels, context.next_uri))
         why_end = decide_end(instruct, channels)
         if instruct.mode is None or why_end:
             self._end_told(instruct, why_end)
@@ -282,6 +284,13 @@ class Exchange(Answering):
         """Answer without a hold; in debug mode the reason follows, if it is a fault."""
         told = f"\n\n{why}\n" if why and self._is_debug else ""
         self._answer(instruct, told.encode())
+
+
+def _debugged(instruct: Instruct, told: bytes) -> Instruct:
+    """Tell the client what is done with its request."""
+    response = instruct.response
+    headers = [*response.headers, (b"Grip-Debug", told)]
+    return replace(instruct, response=replace(response, headers=headers))
 
 
 def _grant(link: Link, ref: int, count_bytes: int) -> None:

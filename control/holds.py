@@ -7,6 +7,7 @@ is marked and HOLD is written (fastpath/LINK.md, invariant 3). Never waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote
 
 from control.errors import InstructError
 from control.grip.fields import to_bytes
@@ -52,6 +53,32 @@ def decide_end(instruct: Instruct, channels: Channels) -> str | None:
             if prev_id is not None:
                 return f"channel '{name}' specifies prev-id, but no next link found"
     return None
+
+
+def decide_debug(instruct: Instruct, channels: Channels, next_uri: str | None) -> bytes:
+    """Describe a hold for whom `debug` tells of it, as the value of `Grip-Debug`.
+
+    A list, as other Grip headers are; what is not plain in a header is percent-encoded.
+    """
+    if instruct.mode is None:
+        return b"hold=none"
+    items = [f"hold={instruct.mode.value}"]
+    if instruct.mode is HoldMode.RESPONSE:
+        items[0] += f"; timeout={instruct.timeout_seconds}"
+    items += [
+        f"channel={_plain(name)}" + ("" if prev_id is None else f"; prev-id={_plain(prev_id)}")
+        for name, prev_id in channels
+    ]
+    if instruct.mode is HoldMode.STREAM and instruct.keep_alive:
+        alive = instruct.keep_alive
+        items.append(f"keep-alive={alive.mode.value}; timeout={alive.timeout_seconds}")
+    if instruct.mode is HoldMode.STREAM and instruct.next_link:
+        items.append(f"next={next_uri}; timeout={instruct.next_link.timeout_seconds}")
+    return ", ".join(items).encode()
+
+
+def _plain(text: str) -> str:
+    return quote(to_bytes(text), safe="!$&'()*+/:@")
 
 
 def decide_traits(
