@@ -14,7 +14,7 @@ from dataclasses import replace
 from control.bodies import NO_BODY
 from control.errors import OriginError
 from control.exchange import Exchange
-from control.grip.extension import EXTENSION, HEADER, message_prefix
+from control.grip.extension import EXTENSION, HEADER, as_written, message_prefix
 from control.grip.headers import to_client
 from control.grip.wsevents import Event, EventType
 from control.house import House
@@ -28,7 +28,7 @@ from control.sockjs import is_framed, rest_of
 from control.sockjs_door import NotOpened
 from control.sockjs_framed import Framed
 from control.websockets import WebSockets
-from control.wsgrip import Conversation
+from control.wsgrip import Conversation, Way
 from control.wsover import (
     BadAnswer,
     OverHttp,
@@ -63,8 +63,6 @@ class Handshake(Exchange):
     async def _converse(self, slots: asyncio.Semaphore | None) -> None:
         """Try one target after another until one can be connected to."""
         matched = self._match()
-        if matched.is_trusted:  # what is GRIP's is its business, as if there were none here
-            matched = replace(matched, route=replace(matched.route, no_grip=True))
         rest = rest_of(matched.path, matched.route.sockjs)
         if rest is not None:
             if is_framed(rest):
@@ -87,9 +85,9 @@ class Handshake(Exchange):
 
     async def _open_over_http(self, matched: Matched, target: Target) -> None:
         """Ask a target by OPEN, again and again if it has a keep-alive interval and no answer."""
-        rewriter = self._house.rewriter
-        way = self._websockets.way(rewriter, matched.route, target, matched.is_tls)
-        request = rewriter.requests_with(matched, self._opened, [])(target)
+        way = self._way(matched, target)
+        # What is ours is said anew in each request.
+        request = way.rewriter.requests_with(matched, self._opened, [])(target)
         conversation = OverHttp(way, self._link, self._ref, pack_handshake(request))
         while True:
             response = await conversation.call([OPEN])
@@ -106,24 +104,22 @@ class Handshake(Exchange):
             if events or not conversation.keep_alive_seconds:
                 raise BadAnswer(f"{target}: no OPEN")
             await asyncio.sleep(conversation.keep_alive_seconds)
-        prefix = self._accept(conversation, matched, response)
+        prefix = self._accept(conversation, way, response)
         conversation.open(prefix, events[1:])
 
     async def _open_passthrough(self, matched: Matched, target: Target) -> None:
         """Ask a target to upgrade."""
-        rewriter = self._house.rewriter
-        way = self._websockets.way(rewriter, matched.route, target, matched.is_tls)
+        way = self._way(matched, target)
         key = new_key()
         own = [
             (b"Upgrade", b"websocket"),
             (b"Connection", b"Upgrade"),
             (b"Sec-WebSocket-Version", b"13"),
             (b"Sec-WebSocket-Key", key),
-            *rewriter.own_headers(matched.route),
         ]
-        if not matched.route.no_grip:
+        if way.offers_grip:
             own.append((HEADER, EXTENSION))
-        request = rewriter.requests_with(matched, self._opened, [])(target)
+        request = way.rewriter.requests(matched, self._opened, [])(target)
         request = replace(request, headers=[*_of_both_sides(request.headers), *own], upgrades=True)
         response = await self._house.origins.call([target], _always(request), NO_BODY)
         try:
@@ -134,7 +130,7 @@ class Handshake(Exchange):
             if fault is not None:
                 raise OriginError(f"{target}: {fault}")
             conversation = Passthrough(way, self._link, self._ref, uri_of(matched))
-            prefix = self._accept(conversation, matched, response)
+            prefix = self._accept(conversation, way, response)
             conversation.open(prefix, response)
         finally:
             response.close()
@@ -146,7 +142,7 @@ class Handshake(Exchange):
         except NotOpened as error:
             raise OriginError(f"SockJS: {error}") from None
         target = matched.route.targets[0]
-        way = self._websockets.way(self._house.rewriter, matched.route, target, matched.is_tls)
+        way = self._way(matched, target)
         conversation = Framed(way, self._link, self._ref, door)
         self._has_begun = True
         self._websockets.add(conversation)
@@ -154,16 +150,33 @@ class Handshake(Exchange):
         self._link.order(codec.accept(self._ref, [], route=number))
         conversation.open()
 
-    def _accept(
-        self, conversation: Conversation, matched: Matched, response: Response
-    ) -> bytes | None:
-        """Accept the client. Gives the prefix of messages, None if the origin speaks no GRIP."""
+    def _way(self, matched: Matched, target: Target) -> Way:
+        """Choose the way to a target; a trusted proxy offers the extension itself, or nobody."""
+        route, is_trusted = matched.route, matched.is_trusted
+        speaks_grip = not is_trusted or as_written(self._opened.headers) is not None
+        return self._websockets.way(
+            self._house.rewriter,
+            route,
+            target,
+            is_tls=matched.is_tls,
+            is_trusted=is_trusted,
+            offers_grip=speaks_grip and not route.no_grip,
+        )
+
+    def _accept(self, conversation: Conversation, way: Way, response: Response) -> bytes | None:
+        """Accept the client. Gives the prefix of messages, None if their GRIP is not for us.
+
+        A trusted proxy is given the extension as the origin has agreed to it (GRIP.md 5.2).
+        """
         headers = _of_both_sides(to_client(accepted_headers(response.headers)))
+        agreed = as_written(response.headers) if way.offers_grip else None
+        if agreed is not None and way.is_trusted:
+            headers.append((HEADER, agreed))
         self._has_begun = True
         self._websockets.add(conversation)
-        number = self._house.route_numbers.of(matched.route)
+        number = self._house.route_numbers.of(way.route)
         self._link.order(codec.accept(self._ref, headers, route=number))
-        return None if matched.route.no_grip else message_prefix(response.headers)
+        return None if agreed is None or way.is_trusted else message_prefix(response.headers)
 
 
 def _of_both_sides(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -50,13 +50,24 @@ class WebSockets:
         for conversation in {*open_ones, *self._talking}:
             conversation.stop()
 
-    def _way(self, rewriter: Rewriter, route: Route, target: Target, is_tls: bool) -> Way:
+    def _way(
+        self,
+        rewriter: Rewriter,
+        route: Route,
+        target: Target,
+        *,
+        is_tls: bool,
+        is_trusted: bool,
+        offers_grip: bool,
+    ) -> Way:
         return Way(
             house=self._house,
             rewriter=rewriter,
             route=route,
             target=target,
             is_tls=is_tls,
+            is_trusted=is_trusted,
+            offers_grip=offers_grip,
             delays=self._delays,
             deadlines=self._deadlines,
             farewells=self._farewells,

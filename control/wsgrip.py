@@ -56,6 +56,8 @@ class Way:
     route: Route
     target: Target
     is_tls: bool  # clients came by TLS
+    is_trusted: bool  # clients are GRIP proxies: what is GRIP's is their business (GRIP.md 6.4)
+    offers_grip: bool  # the target is offered the extension
     delays: Alarms[Conversation]  # of delayed messages
     deadlines: Alarms[Conversation]  # of keep-alives over HTTP, and of close handshakes
     farewells: asyncio.Semaphore  # bounds the requests that are made for clients who are gone

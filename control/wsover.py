@@ -186,8 +186,9 @@ class OverHttp(Conversation):
         way = self._way
         target, headers = unpack_handshake(self._handshake)
         tls_name = certified_name(way.target, headers[0][1])
-        headers += way.rewriter.own_headers(way.route)
-        if not way.route.no_grip:
+        if not way.is_trusted:
+            headers += way.rewriter.own_headers(way.route)
+        if way.offers_grip:
             headers.append((HEADER, EXTENSION))
         headers += [(b"Accept", CONTENT_TYPE), (b"Content-Type", CONTENT_TYPE)]
         headers += (self._echo or {}).values()

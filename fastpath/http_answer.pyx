@@ -25,6 +25,7 @@ cdef enum:
     LINGER_MS = 2000           # what a client that is still sending has, to read a last answer
 
 cdef list PLAIN_TEXT = [(b"Content-Type", b"text/plain")]
+cdef bytes EXTENSIONS = b"sec-websocket-extensions"
 
 
 cdef class HttpAnswer(Session):
@@ -118,14 +119,18 @@ cdef class HttpAnswer(Session):
         cdef Request r = self.handshake()
         cdef object transport = self._transport
         cdef tuple agreed = (None, 0)
+        cdef list extensions = values_of(EXTENSIONS, headers)      # that control has agreed to
         if r is None or r.websocket_key is None:
             return self.end(Reason.ORDER_REFUSED)
         if self._eof:
             return self.end(Reason.PEER_CLOSED)
         if roster.limits.allow_compression:
-            agreed = negotiated(values_of(b"sec-websocket-extensions", r.headers))
+            agreed = negotiated(values_of(EXTENSIONS, r.headers))
+        if agreed[0] is not None:
+            extensions.append(agreed[0])
         roster.queue(self.slot, render_head(
-            1, 101, b"Switching Protocols", headers, switching_lines(r.websocket_key, agreed[0])
+            1, 101, b"Switching Protocols", [h for h in headers if h[0].lower() != EXTENSIONS],
+            switching_lines(r.websocket_key, extensions),
         ))
         if self._paused:
             transport.resume_reading()

@@ -124,5 +124,5 @@ def handshake_key(headers, method=b"GET", minor=1, has_body=False):
     return ws_handshake.handshake_key(method, minor, has_body, headers)
 
 
-def switching_lines(bytes key, extensions=None):
-    return ws_handshake.switching_lines(key, extensions)
+def switching_lines(bytes key, *extensions):
+    return ws_handshake.switching_lines(key, list(extensions))

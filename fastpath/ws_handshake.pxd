@@ -7,6 +7,6 @@ cdef bint asks_for_websocket(list headers) except -1
 # None: it is not good.
 cdef bytes handshake_key(bytes method, int minor, bint has_body, list headers)
 # The lines of a 101 that are not the origin's.
-cdef bytes switching_lines(bytes key, bytes extensions)
+cdef bytes switching_lines(bytes key, list extensions)
 # The values of a field, in order.
 cdef list values_of(bytes name, list headers)

@@ -42,11 +42,11 @@ cdef bytes handshake_key(bytes method, int minor, bint has_body, list headers):
     return keys[0]
 
 
-cdef bytes switching_lines(bytes key, bytes extensions):
+cdef bytes switching_lines(bytes key, list extensions):
     cdef bytes lines = (
         b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
         + base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest()) + b"\r\n"
     )
-    if extensions is not None:
-        lines += b"Sec-WebSocket-Extensions: " + extensions + b"\r\n"
+    if extensions:                             # in one field: an answer has no two (11.3.2)
+        lines += b"Sec-WebSocket-Extensions: " + b", ".join(extensions) + b"\r\n"
     return lines

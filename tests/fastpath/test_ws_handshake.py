@@ -219,6 +219,16 @@ def test_nobody_to_ask_is_503(stage: Stage) -> None:
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
 
 
+def test_the_extensions_of_both_planes_are_one_field(make_stage) -> None:
+    grip = [(b"sec-websocket-extensions", b"grip"), (b"X-A", b"1")]
+    stage = make_stage(allow_compression=True)
+    head = WsClient(stage, headers=[OFFER, "Sec-WebSocket-Extensions: grip"], accepted=grip).head
+    assert head.lower().count(b"extensions") == 1
+    assert b"\r\nSec-WebSocket-Extensions: grip, permessage-deflate; " in head
+    assert b"\r\nX-A: 1\r\n" in head + b"\r\n"
+    assert b"Extensions: grip\r\n" in WsClient(stage, accepted=grip).head + b"\r\n"
+
+
 def test_compression_is_not_agreed_unless_it_is_allowed(stage: Stage) -> None:
     assert b"Extensions" not in WsClient(stage, headers=[OFFER]).head
 

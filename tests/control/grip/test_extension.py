@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from control.grip.extension import message_prefix, names_another
+from control.grip.extension import as_written, message_prefix, names_another
 
 
 def header(*values: bytes) -> list[tuple[bytes, bytes]]:
@@ -29,6 +29,20 @@ def header(*values: bytes) -> list[tuple[bytes, bytes]]:
 )
 def test_169_170_the_prefix_of_messages(values: list[bytes], prefix: bytes | None):
     assert message_prefix(header(*values)) == prefix
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([], None),
+        ([b"gripe, permessage-deflate"], None),
+        ([b"grip"], b"grip"),
+        ([b'other; a=1, grip ; message-prefix="a,b"'], b'grip ; message-prefix="a,b"'),
+        ([b"grip; message-prefix="], b"grip; message-prefix="),
+    ],
+)
+def test_185_the_extension_as_it_is_written(values: list[bytes], text: bytes | None):
+    assert as_written(header(*values)) == text
 
 
 def test_an_extension_that_was_not_offered_is_noticed():
