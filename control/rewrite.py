@@ -260,11 +260,13 @@ class Rewriter:
         """Make the headers that tell an origin of us (GRIP.md 1.2). The signature is of now."""
         if route.no_grip:
             return []
-        own = [grip_feature(FEATURES)]
-        signer = self._signers[self._sig_of(route)]
-        if signer is not None:
-            own.append((b"Grip-Sig", signer.token(time.time())))
-        return own + [grip_last(channel, last_id) for channel, last_id in lasts]
+        grip_lasts = [grip_last(channel, last_id) for channel, last_id in lasts]
+        return [grip_feature(FEATURES), *self.signature(route), *grip_lasts]
+
+    def signature(self, route: Route) -> list[tuple[bytes, bytes]]:
+        """Make the header that signs a request now (GRIP.md 6.1); none where nothing is signed."""
+        signer = None if route.no_grip else self._signers[self._sig_of(route)]
+        return [] if signer is None else [(b"Grip-Sig", signer.token(time.time()))]
 
 
 def base_of(matched: Matched) -> str:

@@ -186,8 +186,11 @@ class OverHttp(Conversation):
         way = self._way
         target, headers = unpack_handshake(self._handshake)
         tls_name = certified_name(way.target, headers[0][1])
-        if not way.is_trusted:
-            headers += way.rewriter.own_headers(way.route)
+        rewriter, route = way.rewriter, way.route
+        # A trusted proxy's own signature is good for its handshake, not for as long as it stays.
+        own = rewriter.signature(route) if way.is_trusted else rewriter.own_headers(route)
+        own_names = {name.lower() for name, _ in own}
+        headers = [*(h for h in headers if h[0].lower() not in own_names), *own]
         if way.offers_grip:
             headers.append((HEADER, EXTENSION))
         headers += [(b"Accept", CONTENT_TYPE), (b"Content-Type", CONTENT_TYPE)]
