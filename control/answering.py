@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from control.cors import cross_origin
+from control.cors import cross_origin, cross_origin_later
 from control.download import Download
 from control.grip.fields import to_text
 from control.grip.headers import to_client
-from control.grip.instruct import Instruct
+from control.grip.instruct import HoldMode, Instruct
 from control.link import codec
 from control.link.packets import LINK_WINDOW, Opened
 from control.link.server import Link
@@ -112,6 +112,15 @@ class Answering:
         if not self._is_cross_origin:
             return headers
         return [*headers, *cross_origin(self._opened.headers, headers)]
+
+    def _held_headers(self, instruct: Instruct) -> list[tuple[bytes, bytes]]:
+        """Dress the response of a hold; marks have the worker dress what answers it."""
+        headers, wrapping = instruct.response.headers, self.download.wrapping
+        if instruct.mode is HoldMode.RESPONSE and wrapping is not None:
+            return [wrapping.callback.mark, *self._readable(headers)]
+        if instruct.mode is HoldMode.RESPONSE and self._is_cross_origin:
+            return cross_origin_later(self._opened.headers, headers)
+        return [*self._readable(headers)]
 
     def _refuse(self, refusal: Refusal, *, cut: Reason = Reason.ORIGIN_FAILED) -> None:
         """End the request with an answer of our own; if one has begun, cut it (GRIP.md 1.13)."""

@@ -261,12 +261,9 @@ class Exchange(Answering):
         if instruct.mode is None or why_end:
             self._end_told(instruct, why_end)
             return None
-        headers = [*self._readable(instruct.response.headers)]
-        wrapping = self.download.wrapping
-        if wrapping is not None:
+        if self.download.wrapping is not None:
             request_body = b""  # it is in the query, and is found there again
-            if instruct.mode is HoldMode.RESPONSE:
-                headers.insert(0, wrapping.callback.mark)
+        headers = self._held_headers(instruct)
         hold(
             house,
             self._link,

@@ -2,8 +2,9 @@
 
 cimport cython
 
+from fastpath.cors import MARK as EXPOSE, exposing
 from fastpath.http_wire cimport chunk, head
-from fastpath.jsonp import MARK, wrapped
+from fastpath.jsonp import MARK as JSONP, wrapped
 from fastpath.link_wire cimport Kind
 from fastpath.patch import patched
 from fastpath.variants cimport Mode, Variant
@@ -189,7 +190,9 @@ cdef list merged(list held, list published):
 cdef bytes render(int status, bytes reason, list headers, bytes body, int minor, bint keep_alive,
                   bint head_only):
     cdef bint bodiless
-    if headers and headers[0][0] == MARK:
+    if headers and headers[0][0] == EXPOSE:
+        headers = exposing(headers[1:])
+    elif headers and headers[0][0] == JSONP:
         status, reason, headers, body = wrapped(headers[0][1], status, reason, headers[1:], body)
     bodiless = status == 204 or status == 304 or status < 200
     cdef bytes framing = b"" if bodiless else b"Content-Length: %d\r\n" % len(body)

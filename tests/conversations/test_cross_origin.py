@@ -133,6 +133,23 @@ def test_203_streams_and_polls_have_them(
     assert cors(reply)["Allow-Origin"] == "https://page.test"
 
 
+def test_203_headers_that_only_a_publish_has_are_exposed(
+    ask: Callable[..., Client], open_house: Fanway, origin: Origin, channel: str
+) -> None:
+    grip = ("Grip-Hold: response", f"Grip-Channel: {channel}", "X-Held: 1", "X-Both: 1")
+    origin.answers(answer(*grip), answer())
+    poll = ask("/", "Origin: https://page.test")
+    origin.wait_until_answered()
+    for _ in range(2):  # whole exchanges that make their way behind the hold
+        ask("/closed/").response()
+    published = {"X-Both": "2", "ETag": "3", "Expires": "0", "Grip-Foo": "4"}
+    open_house.publish(channel, {"http-response": {"body": "x", "headers": published}})
+    reply = poll.response()
+    assert cors(reply)["Expose-Headers"] == "X-Held, X-Both, ETag"
+    assert cors(reply)["Allow-Origin"] == "https://page.test"
+    assert ":expose" not in dict(reply.headers)
+
+
 def test_204_options_is_for_the_origin(get: Get, origin: Origin) -> None:
     origin.answers(answer("Allow: GET", body=b"mine", status="405 No"))
     reply = get("/", method="OPTIONS")

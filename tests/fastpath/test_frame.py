@@ -231,6 +231,34 @@ def test_206_what_is_not_text_cannot_be_wrapped() -> None:
     assert body == b"Upstream response could not be JSON-P encoded.\n"
 
 
+def test_203_what_answers_a_poll_of_another_site_names_its_headers() -> None:
+    hold = held((b":expose", b""), (b"X-A", b"1"), (b"Cache-Control", b"no-store"))
+    frame = probe.response_frame(published((b"x-a", b"2"), (b"X-B", b"3"), (b"Grip-C", b"4")), hold)
+    assert headers_of(frame) == [
+        (b"Cache-Control", b"no-store"),
+        (b"x-a", b"2"),
+        (b"X-B", b"3"),
+        (b"Access-Control-Expose-Headers", b"x-a, X-B"),
+        (b"Content-Length", b"4"),
+    ]
+    assert dict(headers_of(probe.held_frame(hold)))[b"Access-Control-Expose-Headers"] == b"X-A"
+
+
+@pytest.mark.parametrize("by", ["hold", "publish"])
+def test_203_what_is_named_already_stays(by: str) -> None:
+    own = (b"access-control-expose-headers", b"X-Own")
+    hold = held((b":expose", b""), *[own][: by == "hold"], (b"X-A", b"1"))
+    frame = probe.response_frame(published(*[own][: by == "publish"], (b"X-B", b"2")), hold)
+    names = [name.lower() for name, _ in headers_of(frame)]
+    assert names.count(own[0]) == 1
+    assert own in headers_of(frame)
+
+
+def test_203_where_there_is_nothing_to_name_nothing_is_named() -> None:
+    frame = probe.response_frame(published((b"Pragma", b"x")), held((b":expose", b"")))
+    assert headers_of(frame) == [(b"Pragma", b"x"), (b"Content-Length", b"4")]
+
+
 def test_a_format_without_content_has_none() -> None:
     hint = ResponseFormat(1)
     assert (hint.status, hint.headers, hint.patch, hint.body) == (200, [], False, b"")

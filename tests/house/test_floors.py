@@ -13,7 +13,7 @@ from support.sources import PLANES, ROOT, imports, module_of, modules, shown, so
 
 FLOORS = {
     0: "limits outcome variants reasons",
-    1: "view http_wire ws_wire ws_deflate ws_handshake link_wire patch jsonp",
+    1: "view http_wire ws_wire ws_deflate ws_handshake link_wire patch jsonp cors",
     2: "table frame wheel tally limiter http_reader",
     3: "row session http_answer http_hold http_session ws_session",
     4: "account fanout link handoff",
