@@ -28,15 +28,15 @@ from control.sockjs import is_framed, rest_of
 from control.sockjs_door import NotOpened
 from control.sockjs_framed import Framed
 from control.websockets import WebSockets
-from control.wsgrip import Conversation, Way
-from control.wsover import (
+from control.wscalls import (
     BadAnswer,
-    OverHttp,
     accepted_headers,
     is_events,
     pack_handshake,
     read_events,
 )
+from control.wsgrip import Conversation, Way
+from control.wsover import OverHttp
 from control.wspass import Passthrough, accept_fault, new_key
 
 OPEN = Event(EventType.OPEN)

@@ -1,7 +1,8 @@
 """WebSocket-over-HTTP: a WebSocket's conversation with an origin that answers requests (GRIP.md 4).
 
 There is a task only while a request is out: a conversation that is idle is one small object, with
-the headers of its handshake in one run of bytes. Never finds a target and never frames a message.
+the headers of its handshake in one run of bytes. Never finds a target and never frames a message;
+what one request says, and what can be read of its answer, is `wscalls`.
 """
 
 from __future__ import annotations
@@ -10,30 +11,34 @@ import asyncio
 import random
 from collections.abc import Sequence
 from enum import Enum
-from uuid import uuid4
 
 from control.bodies import Whole
 from control.errors import OriginError
 from control.grip import wsevents
-from control.grip.extension import EXTENSION, HEADER
 from control.grip.fields import Headers, first, parse_int
 from control.grip.wsbatch import REQUEST_MAX_BYTES, batch_count, size_of, unaccepted
-from control.grip.wsevents import CONTENT_TYPE, Event, EventType
+from control.grip.wsevents import Event, EventType
 from control.link.packets import Kind
 from control.link.server import Link
 from control.links import escaped
 from control.log import log
-from control.origin import Request, Response
+from control.origin import Response
 from control.reasons import Reason
-from control.rewrite import certified_name
-from control.wsframe import CONTROL_MAX_BYTES, is_close_code
+from control.wscalls import (
+    ANSWER_MAX_BYTES,
+    BadAnswer,
+    fault_of,
+    keep_alive_seconds,
+    make_request,
+    metas_set,
+    read_events,
+    unpack_handshake,
+)
+from control.wsframe import is_close_code
 from control.wsgrip import META_MAX, Conversation, Way
 
-ANSWER_MAX_BYTES = 1_000_000  # of one answer, GRIP.md 8.7
 # Messages that wait for the origin: credit bounds their bytes, and this those that have none.
 EVENTS_MAX = 20_000
-KEEP_ALIVE_MIN_SECONDS = 20  # GRIP.md 4.3
-KEEP_ALIVE_MAX_SECONDS = 4_000_000  # 46 days, as of every interval
 RETRIES_MAX = 5  # GRIP.md 4.9
 RETRY_SECONDS = 1.0  # doubled each time
 RETRY_JITTER_SECONDS = 1.0
@@ -47,19 +52,6 @@ KINDS = {
 EVENT_TYPES = {kind: event_type for event_type, kind in KINDS.items()}
 ENDS = (EventType.CLOSE, EventType.DISCONNECT)
 
-META = b"Meta-"
-SET_META = b"set-meta-"
-# Of a handshake, these are ours to say in each request, or are not for the origin (GRIP.md 4.2).
-NOT_REPLAYED = frozenset({b"accept", b"connection-id", b"content-type", HEADER.lower()})
-# Of the origin's first answer, these are not for the client (GRIP.md 4.3).
-NOT_ACCEPTED = frozenset(
-    {b"content-length", b"content-type", b"content-bytes-accepted", b"keep-alive-interval"}
-)
-
-
-class BadAnswer(OriginError):
-    """An origin's answer is none to WebSocket events."""
-
 
 class State(Enum):
     """How far a conversation is."""
@@ -68,70 +60,6 @@ class State(Enum):
     CLIENT_CLOSED = 2  # the client has sent its close frame; the origin's answer is awaited
     ORIGIN_CLOSED = 3  # the client has been told to close; its close frame is awaited
     OVER = 4  # nobody is to be listened to; perhaps the origin is still to be told
-
-
-# -- requests and answers
-
-
-def pack_handshake(request: Request) -> bytes:
-    """Put what every request repeats into one run of bytes: its target, then its headers."""
-    meta = META.lower()
-    kept = [
-        b"%b: %b" % (name, value)
-        for name, value in request.headers
-        if not ((lower := name.lower()) in NOT_REPLAYED or lower.startswith(meta))
-    ]
-    return b"\r\n".join([request.target, *kept, b"Connection-Id: %b" % str(uuid4()).encode()])
-
-
-def unpack_handshake(packed: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """Take apart what `pack_handshake` made: target and headers, Host first."""
-    target, *lines = packed.split(b"\r\n")
-    headers = []
-    for line in lines:
-        name, _, value = line.partition(b": ")
-        headers.append((name, value))
-    return target, headers
-
-
-def is_events(response: Response) -> bool:
-    """Whether an answer claims to be one to WebSocket events."""
-    content_type = first(response.headers, b"content-type")
-    return response.status == 200 and content_type == CONTENT_TYPE
-
-
-def accepted_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Choose the headers of an origin's first answer that go with the 101."""
-    return [
-        (name, value)
-        for name, value in headers
-        if not ((lower := name.lower()) in NOT_ACCEPTED or lower.startswith(SET_META))
-    ]
-
-
-def is_text(content: bytes) -> bool:
-    """Whether it is UTF-8."""
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-async def read_events(response: Response) -> list[Event]:
-    """Read the events of an answer. BadAnswer if it has none to read."""
-    if not is_events(response):
-        raise BadAnswer(f"{response.target}: status {response.status}, or not events")
-    body, is_whole = await response.read_up_to(ANSWER_MAX_BYTES)
-    if not is_whole:
-        raise BadAnswer(f"{response.target}: events of more than {ANSWER_MAX_BYTES} bytes")
-    try:
-        return wsevents.decode(body)
-    except ValueError as error:
-        raise BadAnswer(f"{response.target}: {error}") from None
-
-
-# -- the conversation
 
 
 class OverHttp(Conversation):
@@ -178,26 +106,18 @@ class OverHttp(Conversation):
     async def call(self, events: Sequence[Event]) -> Response:
         """Make one request. OriginError if there is no answer."""
         way = self._way
-        request = self._request(min(self._replayed_bytes, size_of(events)))
+        request = make_request(
+            way.rewriter,
+            way.route,
+            way.target,
+            self._handshake,
+            is_trusted=way.is_trusted,
+            offers_grip=way.offers_grip,
+            echo=(self._echo or {}).values(),
+            replayed_bytes=min(self._replayed_bytes, size_of(events)),
+        )
         body = Whole(wsevents.encode(events))
         return await way.house.origins.call([way.target], lambda _target: request, body)
-
-    def _request(self, replayed_bytes: int) -> Request:
-        way = self._way
-        target, headers = unpack_handshake(self._handshake)
-        tls_name = certified_name(way.target, headers[0][1])
-        rewriter, route = way.rewriter, way.route
-        # A trusted proxy's own signature is good for its handshake, not for as long as it stays.
-        own = rewriter.signature(route) if way.is_trusted else rewriter.own_headers(route)
-        own_names = {name.lower() for name, _ in own}
-        headers = [*(h for h in headers if h[0].lower() not in own_names), *own]
-        if way.offers_grip:
-            headers.append((HEADER, EXTENSION))
-        headers += [(b"Accept", CONTENT_TYPE), (b"Content-Type", CONTENT_TYPE)]
-        headers += (self._echo or {}).values()
-        if replayed_bytes:
-            headers.append((b"Content-Bytes-Replayed", b"%d" % replayed_bytes))
-        return Request(b"POST", target, headers, tls_name, is_repeatable=True)
 
     async def _call_stubbornly(self, events: Sequence[Event]) -> Response | None:
         """Make a request, again if the origin cannot be reached (GRIP.md 4.9).
@@ -217,15 +137,11 @@ class OverHttp(Conversation):
 
     def take_headers(self, headers: Headers) -> None:
         """Do what the headers of an answer ask for (GRIP.md 4.3)."""
-        interval = first(headers, b"keep-alive-interval")
-        if interval is not None:
-            seconds = parse_int(interval) or 0
-            limited = min(max(seconds, KEEP_ALIVE_MIN_SECONDS), KEEP_ALIVE_MAX_SECONDS)
-            self.keep_alive_seconds = limited if seconds > 0 else 0
-        for name, value in headers:
-            lower = name.lower()
-            if lower.startswith(SET_META) and lower != SET_META:
-                self._set_echo(lower, META + name[len(SET_META) :], value)
+        seconds = keep_alive_seconds(headers)
+        if seconds is not None:
+            self.keep_alive_seconds = seconds
+        for name, value in metas_set(headers):
+            self._set_echo(name.lower(), name, value)
 
     def _set_echo(self, key: bytes, name: bytes, value: bytes) -> None:
         echo = self._echo or {}
@@ -433,15 +349,14 @@ class OverHttp(Conversation):
             if event.type is EventType.CLOSE:
                 self._origin_closes(event)
                 return
+            fault = fault_of(event)
+            if fault:
+                raise BadAnswer(fault)
             kind = KINDS.get(event.type)
             if kind is None:
                 self._give_up(Reason.ORDERED)
             elif kind in (Kind.PING, Kind.PONG):
-                if len(event.content) > CONTROL_MAX_BYTES:
-                    raise BadAnswer(f"a {kind.name} of {len(event.content)} bytes")
                 self._send(kind, event.content)
-            elif kind is Kind.TEXT and not is_text(event.content):
-                raise BadAnswer("a TEXT that is not UTF-8")
             else:
                 content = self._judge(kind, event.content, is_whole=True)
                 if content is not None:

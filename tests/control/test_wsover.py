@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from control import wsover
+from control import wscalls, wsover
 from support.event_origin import (
     BINARY,
     CLOSE,
@@ -32,7 +32,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Scene]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep-alives and retries come at once."""
-    monkeypatch.setattr(wsover, "KEEP_ALIVE_MIN_SECONDS", 0.01)
+    monkeypatch.setattr(wscalls, "KEEP_ALIVE_MIN_SECONDS", 0.01)
     monkeypatch.setattr(wsover, "RETRY_SECONDS", 0.001)
     monkeypatch.setattr(wsover, "RETRY_JITTER_SECONDS", 0.001)
 
@@ -45,7 +45,7 @@ async def test_138_open_is_a_post_of_one_event(here: Scene):
     here.opens(target=b"/ws?room=1")
     asked = await here.origin.asked(b"OPEN\r\n")
     assert asked.head.startswith(b"POST /ws?room=1 HTTP/1.1\r\nHost: a.test\r\n")
-    assert asked.header(b"accept") == asked.header(b"content-type") == wsover.CONTENT_TYPE
+    assert asked.header(b"accept") == asked.header(b"content-type") == wscalls.CONTENT_TYPE
     assert asked.header(b"sec-websocket-extensions") == b"grip"
     assert asked.header(b"content-length") == b"6"
     connection_id = (asked.header(b"connection-id") or b"").decode()

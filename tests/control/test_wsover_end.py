@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control import wsover
+from control import wscalls, wsover
 from support.event_origin import (
     CLOSE,
     REF,
@@ -29,7 +29,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Scene]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep-alives and retries come at once."""
-    monkeypatch.setattr(wsover, "KEEP_ALIVE_MIN_SECONDS", 0.01)
+    monkeypatch.setattr(wscalls, "KEEP_ALIVE_MIN_SECONDS", 0.01)
     monkeypatch.setattr(wsover, "RETRY_SECONDS", 0.001)
     monkeypatch.setattr(wsover, "RETRY_JITTER_SECONDS", 0.001)
 
