@@ -8,13 +8,15 @@ the conversation begins.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from control.bodies import NO_BODY
 from control.errors import OriginError
 from control.exchange import Exchange
 from control.grip.extension import EXTENSION, HEADER, as_written, message_prefix
+from control.grip.fields import Headers
 from control.grip.headers import to_client
 from control.grip.wsevents import Event, EventType
 from control.house import House
@@ -39,6 +41,8 @@ from control.wsgrip import Conversation, Way
 from control.wsover import OverHttp
 from control.wspass import Passthrough, accept_fault, new_key
 
+T = TypeVar("T")
+
 OPEN = Event(EventType.OPEN)
 # Of a handshake, these are said anew on each side (RFC 6455 4).
 OF_EACH_SIDE = frozenset(
@@ -51,6 +55,64 @@ OF_EACH_SIDE = frozenset(
         HEADER.lower(),
     }
 )
+
+
+# -- decisions
+
+
+def decide_offer(matched: Matched, headers: Headers) -> bool:
+    """Whether an origin is offered the extension; a trusted proxy offers it itself, or nobody."""
+    speaks_grip = not matched.is_trusted or as_written(headers) is not None
+    return speaks_grip and not matched.route.no_grip
+
+
+def decide_acceptance(
+    headers: Headers, *, is_trusted: bool, offers_grip: bool
+) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    """Choose what a client is told of its origin's acceptance, and the prefix of its messages.
+
+    The prefix is None if their GRIP is not for us: the origin speaks none, or a trusted proxy is
+    given the extension as the origin has agreed to it (GRIP.md 5.2).
+    """
+    told = _of_both_sides(to_client(accepted_headers(headers)))
+    agreed = as_written(headers) if offers_grip else None
+    if agreed is None:
+        return told, None
+    if is_trusted:
+        return [*told, (HEADER, agreed)], None
+    return told, message_prefix(headers)
+
+
+def upgrade_request(request: Request, key: bytes, *, offers_grip: bool) -> Request:
+    """Make a client's request for a WebSocket our own (GRIP.md 5.1)."""
+    own = [
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Version", b"13"),
+        (b"Sec-WebSocket-Key", key),
+    ]
+    if offers_grip:
+        own.append((HEADER, EXTENSION))
+    return replace(request, headers=[*_of_both_sides(request.headers), *own], upgrades=True)
+
+
+async def first_of(targets: Sequence[Target], shake_hands: Callable[[Target], Awaitable[T]]) -> T:
+    """Shake hands with the first target that can be connected to (GRIP.md 7.7).
+
+    OriginError if there is none, or if it fails.
+    """
+    tried: list[str] = []
+    for target in targets:
+        try:
+            return await shake_hands(target)
+        except OriginError as error:
+            if not error.tried:
+                raise
+            tried += error.tried
+    raise OriginError(f"cannot connect: {', '.join(tried)}", tried=tried)
+
+
+# -- the life of one handshake
 
 
 class Handshake(Exchange):
@@ -69,19 +131,14 @@ class Handshake(Exchange):
                 await self._open_framed(matched)
                 return
             matched = replace(matched, path=matched.route.sockjs_as_path or matched.path)
-        tried: list[str] = []
-        for target in matched.route.targets:
-            try:
-                if target.over_http:
-                    await self._open_over_http(matched, target)
-                else:
-                    await self._open_passthrough(matched, target)
-                return
-            except OriginError as error:
-                if not error.tried:
-                    raise
-                tried += error.tried
-        raise OriginError(f"cannot connect: {', '.join(tried)}", tried=tried)
+
+        async def shake_hands(target: Target) -> None:
+            if target.over_http:
+                await self._open_over_http(matched, target)
+            else:
+                await self._open_passthrough(matched, target)
+
+        await first_of(matched.route.targets, shake_hands)
 
     async def _open_over_http(self, matched: Matched, target: Target) -> None:
         """Ask a target by OPEN, again and again if it has a keep-alive interval and no answer."""
@@ -111,16 +168,8 @@ class Handshake(Exchange):
         """Ask a target to upgrade."""
         way = self._way(matched, target)
         key = new_key()
-        own = [
-            (b"Upgrade", b"websocket"),
-            (b"Connection", b"Upgrade"),
-            (b"Sec-WebSocket-Version", b"13"),
-            (b"Sec-WebSocket-Key", key),
-        ]
-        if way.offers_grip:
-            own.append((HEADER, EXTENSION))
-        request = way.rewriter.requests(matched, self._opened, [])(target)
-        request = replace(request, headers=[*_of_both_sides(request.headers), *own], upgrades=True)
+        made = way.rewriter.requests(matched, self._opened, [])(target)
+        request = upgrade_request(made, key, offers_grip=way.offers_grip)
         response = await self._house.origins.call([target], _always(request), NO_BODY)
         try:
             if response.status != 101:
@@ -151,32 +200,25 @@ class Handshake(Exchange):
         conversation.open()
 
     def _way(self, matched: Matched, target: Target) -> Way:
-        """Choose the way to a target; a trusted proxy offers the extension itself, or nobody."""
-        route, is_trusted = matched.route, matched.is_trusted
-        speaks_grip = not is_trusted or as_written(self._opened.headers) is not None
         return self._websockets.way(
             self._house.rewriter,
-            route,
+            matched.route,
             target,
             is_tls=matched.is_tls,
-            is_trusted=is_trusted,
-            offers_grip=speaks_grip and not route.no_grip,
+            is_trusted=matched.is_trusted,
+            offers_grip=decide_offer(matched, self._opened.headers),
         )
 
     def _accept(self, conversation: Conversation, way: Way, response: Response) -> bytes | None:
-        """Accept the client. Gives the prefix of messages, None if their GRIP is not for us.
-
-        A trusted proxy is given the extension as the origin has agreed to it (GRIP.md 5.2).
-        """
-        headers = _of_both_sides(to_client(accepted_headers(response.headers)))
-        agreed = as_written(response.headers) if way.offers_grip else None
-        if agreed is not None and way.is_trusted:
-            headers.append((HEADER, agreed))
+        """Accept the client. Gives the prefix of messages, None if their GRIP is not for us."""
+        headers, prefix = decide_acceptance(
+            response.headers, is_trusted=way.is_trusted, offers_grip=way.offers_grip
+        )
         self._has_begun = True
         self._websockets.add(conversation)
         number = self._house.route_numbers.of(way.route)
         self._link.order(codec.accept(self._ref, headers, route=number))
-        return None if agreed is None or way.is_trusted else message_prefix(response.headers)
+        return prefix
 
 
 def _of_both_sides(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

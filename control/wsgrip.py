@@ -47,6 +47,21 @@ META_MAX = 64  # values that an origin may set: as many as headers fit an answer
 DELAYED_AGAIN_SECONDS = 0.1
 
 
+def is_control(prefix: bytes | None, kind: Kind, content: bytes) -> bool:
+    """Whether an origin's message is for the proxy (GRIP.md 5.3); `prefix` as in `for_client`."""
+    return prefix is not None and kind is Kind.TEXT and content.startswith(CONTROL_PREFIX)
+
+
+def for_client(prefix: bytes | None, content: bytes) -> bytes | None:
+    """What of a message that is not for the proxy is the client's (GRIP.md 5.3); None: nothing.
+
+    `prefix` is what such messages begin with; None: not in GRIP mode, it is for the client.
+    """
+    if prefix is None:
+        return content
+    return content[len(prefix) :] if content.startswith(prefix) else None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Way:
     """What the conversations with one target have in common."""
@@ -230,13 +245,11 @@ class Conversation:
 
         Gives what of it is for the client. None: nothing; if it was for us, it has been done.
         """
-        if self._prefix is None:
-            return content
-        if kind is Kind.TEXT and content.startswith(CONTROL_PREFIX):
-            if is_whole:
-                self._control(content[len(CONTROL_PREFIX) :])
-            return None
-        return content[len(self._prefix) :] if content.startswith(self._prefix) else None
+        if not is_control(self._prefix, kind, content):
+            return for_client(self._prefix, content)
+        if is_whole:
+            self._control(content[len(CONTROL_PREFIX) :])
+        return None
 
     def _control(self, text: bytes) -> None:
         """Do what a control message says (GRIP.md 5.4)."""
