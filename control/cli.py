@@ -18,6 +18,7 @@ from control.config_text import example, explained, flag, groups
 from control.listeners import ListenError
 from control.routes_load import load_routes
 
+WAIT_MAX_SECONDS = 3600
 UNRECOGNIZED = "unrecognized argument: "
 EXIT_CODES = "exit codes: 0 done; 1 it could not be done; 2 arguments, settings or routes are wrong"
 
@@ -42,6 +43,7 @@ EXPLAIN_EXAMPLES = """\
 examples:
   fanway explain http://localhost/events --route "* localhost:8000"
   fanway explain https://api.example.com/poll -H "Cookie: a=b" --config fanway.toml
+  fanway explain ws://localhost/chat --route "* localhost:8000,over_http"
 
 exit code 1 means that the client would be refused.
 """
@@ -220,10 +222,18 @@ def _explain(args: argparse.Namespace) -> int:
 
 def _add_explain(parser: Parser) -> None:
     add = parser.add_argument
-    add("url", metavar="URL", help="what a client asks for: http://HOST/PATH, or /PATH")
+    add("url", metavar="URL", help="what a client asks for: http://HOST/PATH, ws://…, or /PATH")
     add("-H", dest="header", metavar="K: V", action="append", default=[], help="of the client")
     add("-X", dest="method", metavar="METHOD", default="GET", help="GET unless given")
     add("-d", dest="content", metavar="TEXT", default="", help="the body of the request")
+    wait = "give up after so many seconds [30]"
+    add("--wait", type=_seconds, metavar="SECONDS", default=30, help=wait)
+
+
+def _seconds(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= WAIT_MAX_SECONDS):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be from 1 to {WAIT_MAX_SECONDS}")
+    return int(text)
 
 
 def _version() -> str:

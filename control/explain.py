@@ -28,6 +28,8 @@ from control.reasons import Refusal
 from control.rewrite import Matched
 from control.routes import Target
 
+SIGNATURE_SHOWN_CHARS = 12  # of a token
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -57,7 +59,7 @@ def explain(
     """Tell what the proxy does with an answer."""
     if reason := _why_not_grip(matched, answer):
         headers = to_client(answer.headers)
-        client = _response(answer.status, answer.reason, headers, answer.body)
+        client = response_lines(answer.status, answer.reason, headers, answer.body)
         return Verdict("passed on as it is", [reason], client)
     if opened.length > GRIP_BODY_MAX_BYTES:
         why = f"instructs to requests of more than {GRIP_BODY_MAX_BYTES} bytes are refused (1.11)"
@@ -108,7 +110,7 @@ def _follow(matched: Matched, answer: Answer, instruct: Instruct, channels_max: 
     form = "its body is the instruct (1.5)" if is_json(answer.headers) else "Grip- headers (1.4)"
     channels = decide_channels(instruct, route.prefix, channels_max, answer.target.sub)
     context = decide_context(instruct, matched, answer.target)
-    sent = _response(response.status, response.reason, response.headers, response.body)
+    sent = response_lines(response.status, response.reason, response.headers, response.body)
     why = [f"it instructs: {form}"]
     ends = decide_end(instruct, channels)
     if ends:
@@ -162,15 +164,21 @@ def _about_channels(
         yield f"{cut} more channels are ignored: connection_subscription_max (8.7)"
 
 
-def _response(status: int, reason: bytes, headers: Headers, body: bytes) -> list[str]:
+def response_lines(status: int, reason: bytes, headers: Headers, body: bytes) -> list[str]:
+    """A response, line by line; of a long body only the beginning."""
     shown = body[:200].decode("utf-8", "backslashreplace")
     more = f" … ({len(body)} bytes)" if len(body) > 200 else ""
     head = f"{status} {reason.decode('utf-8', 'backslashreplace')}"
-    return [head, *_lines(headers), "", *f"{shown}{more}".splitlines()]
+    return [head, *header_lines(headers), "", *f"{shown}{more}".splitlines()]
 
 
-def _lines(headers: Headers) -> list[str]:
-    return [
-        f"{name.decode('latin-1')}: {value.decode('utf-8', 'backslashreplace')}"
-        for name, value in headers
-    ]
+def header_lines(headers: Headers) -> list[str]:
+    """Headers, line by line; of a signature only the beginning, since others could use it."""
+    return [_header_line(*header) for header in headers]
+
+
+def _header_line(raw_name: bytes, raw_value: bytes) -> str:
+    name, value = (part.decode("utf-8", "backslashreplace") for part in (raw_name, raw_value))
+    if name.lower() == "grip-sig":
+        value = f"{value[:SIGNATURE_SHOWN_CHARS]}…"
+    return f"{name}: {value}"

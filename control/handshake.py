@@ -102,6 +102,7 @@ async def first_of(targets: Sequence[Target], shake_hands: Callable[[Target], Aw
     OriginError if there is none, or if it fails.
     """
     tried: list[str] = []
+    why: list[str] = []
     for target in targets:
         try:
             return await shake_hands(target)
@@ -109,7 +110,8 @@ async def first_of(targets: Sequence[Target], shake_hands: Callable[[Target], Aw
             if not error.tried:
                 raise
             tried += error.tried
-    raise OriginError(f"cannot connect: {', '.join(tried)}", tried=tried)
+            why.append(str(error))
+    raise OriginError("; ".join(why), tried=tried)
 
 
 # -- the life of one handshake
