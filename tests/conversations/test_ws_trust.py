@@ -18,13 +18,18 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection
 
 from support.fanway import Fanway
-from support.keys import SIG_KEY, secret
+from support.keys import SIG_KEY, read_token, secret
+from support.origin import Hub
+from support.spelling import answer
 
 UPSTREAM_KEY = "the secret between the edge and this proxy, in text"
+EVENTS = "Content-Type: application/websocket-events"
 EXTENSIONS = "Sec-WebSocket-Extensions"
 DEADLINE_SECONDS = 10.0
 PASSED_HOST = "passed.test"  # of the origin, where it does without the extension
 GRIP_HOST = "grip.test"
+OVER_HOST = "over.test"  # over HTTP all the way
+MIXED_HOST = "mixed.test"  # by WebSocket to the proxy in the middle, and over HTTP from there
 
 _paths = itertools.count(1)
 
@@ -60,10 +65,12 @@ def sig(*, seconds: float = 3600) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def trusting(ws_origin: Any) -> Iterator[Fanway]:
+def trusting(ws_origin: Any, hub: Hub) -> Iterator[Fanway]:
     """A Fanway that trusts whoever signs with UPSTREAM_KEY."""
     flags = ("--upstream-key", UPSTREAM_KEY, "--sig-key", SIG_KEY, "--allow-compression")
-    with Fanway(*flags, routes=[f"* {ws_origin.target}"]) as fanway:
+    routes = [f"* {ws_origin.target}", f"{OVER_HOST} {hub.target}"]
+    routes += [f"{MIXED_HOST} {hub.target},over_http"]
+    with Fanway(*flags, routes=routes) as fanway:
         yield fanway
 
 
@@ -71,7 +78,8 @@ def trusting(ws_origin: Any) -> Iterator[Fanway]:
 def edge(trusting: Fanway) -> Iterator[Fanway]:
     """A Fanway before it, which its own clients talk to."""
     host, port = trusting.addresses[0]
-    with Fanway("--sig-key", UPSTREAM_KEY, routes=[f"*,prefix=p- {host}:{port}"]) as fanway:
+    routes = [f"*,prefix=p- {host}:{port}", f"{OVER_HOST},prefix=p- {host}:{port},over_http"]
+    with Fanway("--sig-key", UPSTREAM_KEY, routes=routes) as fanway:
         yield fanway
 
 
@@ -126,6 +134,33 @@ def test_185_two_proxies_in_a_row_subscribe_at_the_edge(
     headers = asked(ws_origin, speaks_grip)
     assert headers[EXTENSIONS] == "grip"
     assert headers.get_all("Grip-Feature") == [headers["Grip-Feature"]]
+
+
+@pytest.mark.parametrize("host", [OVER_HOST, MIXED_HOST])
+def test_185_187_over_http_they_subscribe_at_the_edge_too(
+    to: Any, edge: Fanway, trusting: Fanway, hub: Hub, channel: str, host: str
+) -> None:
+    origin = hub.origin(host)
+    control = f'c:{{"type":"subscribe","channel":"{channel}"}}'.encode()
+    said = b"OPEN\r\nTEXT %x\r\n%b\r\nTEXT 7\r\nm:hello\r\n" % (len(control), control)
+    origin.answers(
+        answer(EVENTS, f"{EXTENSIONS}: grip", body=said),
+        answer(EVENTS, body=b"TEXT 6\r\nm:said\r\n"),
+        answer(EVENTS, body=b"CLOSE\r\n"),
+    )
+    client = to(edge, host, "/ws")
+    assert client.recv(5) == "hello"
+    for name in (channel, f"p-{channel}"):  # nobody is subscribed here
+        trusting.publish(name, {"ws-message": {"content": "from the middle"}})
+    edge.publish(f"p-{channel}", {"ws-message": {"content": "from the edge"}})
+    assert client.recv(5) == "from the edge"
+    client.send("said")
+    assert client.recv(5) == "said"
+    client.close()
+    assert [request.body[:5] for request in origin.requests] == [b"OPEN\r", b"TEXT ", b"CLOSE"]
+    signer = secret(SIG_KEY if host == MIXED_HOST else UPSTREAM_KEY)  # 140
+    for request in origin.requests:
+        assert read_token(request.one("Grip-Sig") or "", signer)
 
 
 def test_185_a_trusted_client_gets_the_extension_and_every_message_as_it_is(
