@@ -168,8 +168,9 @@ class Asking:
             if fault is not None:
                 raise OriginError(f"{target}: {fault}")
             listener = Listener()
-            if response.take_over(listener):
-                await listener.listen()
+            if not response.take_over(listener):
+                listener.connection_lost(None)
+            await listener.listen()
         finally:
             response.close()
         return Acceptance(target, response.headers, listener.said, listener.fault)
