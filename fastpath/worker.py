@@ -45,7 +45,7 @@ def _log(level: str, as_json: bool, worker: int) -> structlog.typing.FilteringBo
             else structlog.processors.LogfmtRenderer(key_order=LOG_KEYS),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     return structlog.get_logger(role="worker", worker=worker)
 

@@ -352,3 +352,25 @@ def test_it_counts_for_control(worker: Worker) -> None:
     control.expect(Opened)
     counts = control.expect(Tally).counts
     assert (counts["accepted"], counts["requests"], counts["channels"]) == (1, 1, 0)
+
+
+ONE_WRITE = """
+import io, sys
+from fastpath.worker import _log
+
+class Stderr(io.StringIO):
+    def write(self, text):
+        print(repr(text[-1]))
+        return len(text)
+
+sys.stderr = Stderr()
+_log("info", True, 0).info("linked")
+"""
+
+
+def test_a_line_of_its_log_is_one_write() -> None:
+    """Other processes write to the same pipe, and an unbuffered write goes out by itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_WRITE], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "'\\n'\n"
