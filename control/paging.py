@@ -20,9 +20,9 @@ from control.link.packets import Lapse, Lapsed
 from control.link.server import Link
 from control.links import Ask, Context, Lasts, lasts_of
 from control.log import log
-from control.pages import Reader, TooSlow
 from control.reasons import Reason
 from control.routes import Route
+from control.sharing import Reader, TooSlow
 
 
 class Paging:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from control import pages
+from control import pages, sharing
 from support.fake_worker import Order, eventually
 from support.scene import REF, WINDOW, Scene, answer, header, scene
 
@@ -221,7 +221,7 @@ async def test_who_comes_while_the_origin_answers_is_given_the_next_answer(plain
 async def test_a_reader_that_is_slow_is_cut_off_and_the_others_go_on(
     plain: Scene, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pages, "SLOW_SECONDS", 0.05)
+    monkeypatch.setattr(sharing, "SLOW_SECONDS", 0.05)
     slow, quick = [await hold(plain, ref=REF + number) for number in range(2)]
     size = WINDOW * 4
     plain.origin.answers.append(held("2", body=bytes(size)))
@@ -241,7 +241,7 @@ async def test_a_reader_that_is_slow_is_cut_off_and_the_others_go_on(
 
 
 async def test_a_slow_client_alone_is_waited_for(plain: Scene, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pages, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "SLOW_SECONDS", 0.0)
     order = await hold(plain)
     size = WINDOW * 4
     await lapse(plain, order, held("2", body=bytes(size)))
