@@ -175,6 +175,7 @@ class Control:
             channels_max=settings.connection_subscription_max,
             is_debug=settings.debug,
             is_cross_origin=settings.auto_cross_origin,
+            shares_all=settings.share_all,
             sockjs=Sessions(settings.client_addresses[0], settings.sockjs_url),
         )
         self._exchanges = Exchanges(self._house)

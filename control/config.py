@@ -109,6 +109,12 @@ class Settings(PublishingSettings, ZeroMqSettings):
         "Let a request choose its route by Pushpin-Route: ID. For a proxy in front that sets it, "
         "or takes it away.",
     )
+    share_all: bool = setting(
+        False,
+        "Routes and origins",
+        "Let identical GET and HEAD requests that wait for an origin at the same time share one "
+        "call and its answer, on every route. The route option aggregate does so for one route.",
+    )
     origin_connect_timeout_seconds: int = setting(
         10,
         "Routes and origins",

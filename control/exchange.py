@@ -18,6 +18,7 @@ from typing import Any
 from control import reasons
 from control.answering import Answering
 from control.bodies import Upload
+from control.collapse import decide_key
 from control.errors import FilterError, InstructError, OriginError
 from control.grip import wsevents
 from control.grip.fields import first, to_text
@@ -42,6 +43,7 @@ from control.paging import Continuation, Paging
 from control.reasons import Reason, Refusal
 from control.rewrite import Lasts, Matched, Refused, home_of, uri_of
 from control.routes import Route, Target
+from control.sharing import TooSlow
 from control.sockjs import rest_of
 from control.sockjs_sessions import Reply
 
@@ -145,6 +147,9 @@ class Exchange(Answering):
             kind = "bad_instruct" if isinstance(error, InstructError) else "origin_failed"
             self._log("warning", kind, reason=str(error))
             self._refuse(decide_refusal(error, is_debug=self._is_debug))
+        except TooSlow as error:
+            self._log("info", "cut_off", reason=str(error))
+            self._refuse(reasons.ORIGIN_FAILED, cut=Reason.SLOW)
         except Exception:
             log.exception("internal_error", where="exchange", path=self._path)
             self._refuse(INTERNAL_ERROR, cut=Reason.INTERNAL)
@@ -152,7 +157,6 @@ class Exchange(Answering):
     async def _converse(self, slots: asyncio.Semaphore | None) -> None:
         if self._opened.again:
             await self._house.gone.told(self._link, self._ref)
-        rewriter = self._house.rewriter
         matched = self._match()
         if rest_of(matched.path, matched.route.sockjs) is not None:
             reply = Reply(self._respond, self.download.send, self.download.end)
@@ -167,9 +171,7 @@ class Exchange(Answering):
         for times in itertools.count():
             if times > 1:
                 await asyncio.sleep(CONFLICT_PAUSE_SECONDS)
-            ask = rewriter.requests(matched, self._opened, lasts)
-            async with slots or contextlib.nullcontext():
-                response = await self._house.origins.call(route.targets, ask, self.upload)
+            response = await self._ask(matched, lasts, slots)
             try:
                 conflicting = await self._follow(matched, response)
             finally:
@@ -177,6 +179,24 @@ class Exchange(Answering):
             if conflicting is None:
                 return
             lasts = conflicting
+
+    async def _ask(
+        self, matched: Matched, lasts: Lasts, slots: asyncio.Semaphore | None
+    ) -> Response:
+        """Ask the origin; alone, or together with those who wait for the same answer."""
+        house, upload = self._house, self.upload
+        request = house.rewriter.requests(matched, self._opened, lasts)
+
+        async def call() -> Response:
+            async with slots or contextlib.nullcontext():
+                return await house.origins.call(matched.route.targets, request, upload)
+
+        key = decide_key(matched, self._opened, lasts, upload.whole(), shares_all=house.shares_all)
+        if key is None:
+            return await call()
+        if house.collapse.is_asked(key):
+            self._log("debug", "shared")
+        return await house.collapse.get(key, call)
 
     def _match(self) -> Matched:
         """Find the route, and take over what it says about answers of our own."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from control.bodies import NO_BODY, Whole
+from control.collapse import Collapse
 from control.gone import GoneLinks
 from control.grip.sequence import Sequencer
 from control.interest import Interest
@@ -28,8 +29,10 @@ class House:
     channels_max: int  # of one hold
     is_debug: bool
     is_cross_origin: bool  # on every route
+    shares_all: bool  # answers, on every route
     sockjs: Sessions
     route_numbers: RouteNumbers = field(init=False, default_factory=RouteNumbers)
+    collapse: Collapse = field(init=False, default_factory=Collapse)
     pages: Pages = field(init=False)
     gone: GoneLinks = field(init=False)
 
@@ -40,6 +43,7 @@ class House:
 
     def stop(self) -> None:
         """Ask nothing more on behalf of anybody."""
+        self.collapse.stop()
         self.pages.stop()
         self.gone.stop()
 

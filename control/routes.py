@@ -80,6 +80,7 @@ class Route:
     jsonp_defmethod: bytes = b""  # empty: GET if extended, POST if basic
     sockjs: str = ""  # where SockJS is served, bytes as latin-1, without a slash at its end
     sockjs_as_path: str = ""  # what the origin's WebSocket is asked for there
+    aggregate: bool = False  # identical requests share one call to the origin
     log_level: str = "debug"  # the least important that is logged about its requests
     has_id: bool = False  # the id is one that the routes file gives it
 

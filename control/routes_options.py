@@ -138,6 +138,7 @@ CONDITION: dict[str, Check] = {
     "jsonp_defmethod": _method,
     "sockjs": _base,
     "sockjs_as_path": _absolute_path,
+    "aggregate": _flag,
     "log_level": _log_level,
 }
 TARGET: dict[str, Check] = {
@@ -158,7 +159,6 @@ REPEATABLE = frozenset({"header", "sub"})
 WITHOUT_EFFECT = {
     "session": "sessions of old clients are not tracked",
     "ipc_file_mode": "it belongs to zhttp targets",
-    "aggregate": "identical requests are not merged",
 }
 
 

@@ -77,9 +77,9 @@ def test_check_reports_a_key_that_cannot_be_used(cli: Cli) -> None:
 
 
 def test_an_option_without_effect_is_a_warning(cli: Cli) -> None:
-    code, _, err = cli("check", "--route", "*,aggregate a:1")
-    why = "identical requests are not merged"
-    assert (code, err) == (0, f"fanway: --route:1: option 'aggregate' has no effect: {why}\n")
+    code, _, err = cli("check", "--route", "*,session a:1")
+    why = "sessions of old clients are not tracked"
+    assert (code, err) == (0, f"fanway: --route:1: option 'session' has no effect: {why}\n")
 
 
 def test_check_says_who_is_trusted_and_keeps_the_key(cli: Cli) -> None:

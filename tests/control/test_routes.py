@@ -107,7 +107,10 @@ def test_192_a_malformed_line_is_reported_and_the_others_load(line: str, why: st
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("*,aggregate a:1", "option 'aggregate' has no effect: identical requests are not merged"),
+        (
+            "*,session a:1",
+            "option 'session' has no effect: sessions of old clients are not tracked",
+        ),
         (
             "* a:1,ipc_file_mode=700",
             "option 'ipc_file_mode' has no effect: it belongs to zhttp targets",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 from pathlib import Path
 
 import zmq
@@ -12,19 +11,9 @@ import zmq
 from support.client import Client
 from support.fanway import Fanway
 from support.origin import Hub, Origin
-from support.pushpin import SHIPPED
+from support.pushpin import PORTS, SHIPPED, free_ports
 from support.spelling import answer, request
 from support.zeromq import ask, dumps, peer
-
-PORTS = ("7999", "5560", "5561", "5562", "5563")
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def test_the_files_of_pushpin_are_enough(hub: Hub, origin: Origin, tmp_path: Path) -> None:

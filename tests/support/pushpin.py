@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 SHIPPED = """\
 [global]
 include={libdir}/internal.conf
@@ -56,3 +58,14 @@ stats_subscription_ttl=60
 stats_report_interval=10
 stats_format=tnetstring
 """
+
+PORTS = ("7999", "5560", "5561", "5562", "5563")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
