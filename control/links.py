@@ -15,7 +15,7 @@ from control.grip.fields import to_bytes
 from control.grip.instruct import HoldMode, Instruct
 from control.grip.packed import pack, unpack
 
-VERSION = 1  # of the bytes of a context
+VERSION = 2  # of the bytes of a context
 HAS_NEXT = 1  # bit 0 of a context's first byte: the worker reads it (fastpath/LINK.md, Links)
 PORTS = {"http": 80, "https": 443}
 # What a URI may hold as it is: the reserved characters and those that are escaped already.
@@ -29,20 +29,19 @@ Lasts = tuple[tuple[str, str], ...]
 class Home:
     """Where a client's request went: what is asked on its behalf goes by the same route."""
 
-    route_id: str
-    path_beg: str  # of the route: rules may share an id
+    rule: str  # the route's: an id may be that of several
     base: str  # scheme and authority of the request, as rewritten for its origin
     is_untrusted: bool = False  # its target must not be on a private network
 
-    def texts(self) -> tuple[str, str, str, str]:
+    def texts(self) -> tuple[str, str, str]:
         """Give it as texts, for `packed`."""
         untrusted = "untrusted" if self.is_untrusted else ""
-        return self.route_id, self.path_beg, self.base, untrusted
+        return self.rule, self.base, untrusted
 
     @classmethod
-    def of_texts(cls, route_id: str, path_beg: str, base: str, untrusted: str) -> Home:
+    def of_texts(cls, rule: str, base: str, untrusted: str) -> Home:
         """Read what `texts` gave."""
-        return cls(route_id, path_beg, base, bool(untrusted))
+        return cls(rule, base, bool(untrusted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,8 @@ class Context:
         """Read the bytes of a context. ValueError if they are of another version."""
         if not run or run[0] >> 1 != VERSION:
             raise ValueError("a context of another version")
-        route_id, path_beg, base, untrusted, next_uri, gone_uri, *implicit = unpack(run, 1)
-        home = Home.of_texts(route_id, path_beg, base, untrusted)
+        rule, base, untrusted, next_uri, gone_uri, *implicit = unpack(run, 1)
+        home = Home.of_texts(rule, base, untrusted)
         return cls(home, next_uri or None, gone_uri or None, tuple(implicit))
 
     def linked(self, instruct: Instruct, current_uri: str) -> Context:

@@ -106,7 +106,7 @@ class Rewriter:
         self.problems: list[str] = []
         self._routes = routes
         self._accepts_route = settings.accept_pushpin_route
-        self._by_home = {(r.id, r.path_beg): r for r in reversed([*routes])}
+        self._by_rule = {route.rule: route for route in routes}
         self._need_mark = frozenset(n.lower().encode() for n in settings.orig_headers_need_mark)
         self._forwarding, self._forwarding_trusted = (
             Forwarding(
@@ -215,7 +215,7 @@ class Rewriter:
 
     def route_of(self, home: Home) -> Route | None:
         """Find the route again, if it is still there."""
-        return self._by_home.get((home.route_id, home.path_beg))
+        return self._by_rule.get(home.rule)
 
     def subrequests(
         self, home: Home, uri: str, method: bytes, lasts: Lasts = (), headers: Headers = ()
@@ -227,7 +227,7 @@ class Rewriter:
         """
         route = self.route_of(home)
         if route is None:
-            raise OriginError(f"the route {home.route_id} is no more")
+            raise OriginError(f"the route {home.rule!r} is no more")
         scheme, host, port = address_of(uri)
         authority, slash, rest = uri.partition("://")[2].partition("/")
         path, mark, query = (slash + rest).partition("?")
@@ -278,7 +278,7 @@ def base_of(matched: Matched) -> str:
 def home_of(matched: Matched, target: Target) -> Home:
     """Note where a request went, for what is asked on its behalf once it is held."""
     route = matched.route
-    return Home(route.id, route.path_beg, base_of(matched), target.untrusted)
+    return Home(route.rule, base_of(matched), target.untrusted)
 
 
 def uri_of(matched: Matched) -> str:

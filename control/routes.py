@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
 
 from control.address import Address, TcpAddress, UnixAddress, parse_address
 from control.routes_line import Section, split_line
@@ -83,6 +82,12 @@ class Route:
     aggregate: bool = False  # identical requests share one call to the origin
     log_level: str = "debug"  # the least important that is logged about its requests
     has_id: bool = False  # the id is one that the routes file gives it
+
+    @property
+    def rule(self) -> str:
+        """What it selects by, in one text: no other route of its file has the same."""
+        ssl = {None: "*", True: "yes", False: "no"}[self.ssl]
+        return f"{self.host or f'id={self.id}'} {self.proto or '*'} {ssl} {self.path_beg}"
 
     def matches(self, path: str, is_ws: bool, is_tls: bool) -> bool:
         """Whether a request to this route's host is for it."""
@@ -191,7 +196,7 @@ class _Reading:
     routes: list[Route] = field(default_factory=list)
     by_id: dict[str, list[Route]] = field(default_factory=dict)
     errors: list[RouteError] = field(default_factory=list)
-    conditions: set[tuple[Any, ...]] = field(default_factory=set)
+    rules: set[str] = field(default_factory=set)
 
     def line(self, number: int, line: str) -> None:
         warnings: list[str] = []
@@ -203,11 +208,10 @@ class _Reading:
         except ValueError as error:
             self.errors.append(RouteError(self.name, number, str(error)))
             return
-        condition = (route.host or (route.id,), route.proto, route.ssl, route.path_beg)
-        if condition in self.conditions:
+        if route.rule in self.rules:
             warnings = ["skipping duplicate condition"]
         else:
-            self.conditions.add(condition)
+            self.rules.add(route.rule)
             self.routes.append(route)
             if route.has_id:
                 self.by_id.setdefault(route.id, []).append(route)

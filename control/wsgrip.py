@@ -306,7 +306,7 @@ class Conversation:
         way, meta = self._way, self._meta or {}
         prefix = way.route.prefix
         uri = self._uri()
-        home = Home(way.route.id, way.route.path_beg, base_of(uri), way.target.untrusted)
+        home = Home(way.route.rule, base_of(uri), way.target.untrusted)
         names = [name.removeprefix(prefix) for name in self._channels]
         return {
             name: make_traits(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from control.config import Settings
 from control.grip.sign import Key, Signer
 from control.link.packets import Opened
 from control.origin import Request
-from control.rewrite import Lasts, Refused, Rewriter
+from control.rewrite import Lasts, Refused, Rewriter, home_of
 from control.routes import Routes
 
 SECRET = "a secret that is longer than thirty-two bytes"
@@ -250,3 +251,29 @@ def test_189_a_no_grip_route_sends_nothing_of_ours() -> None:
     made = rewriter("*,no_grip a:1", sig_key=SECRET)
     asked = opened((b"Grip-Foo", b"1"))
     assert rewritten(made, asked).headers == [(b"Host", b"a.test")]
+
+
+# -- on behalf of a client, later ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("a.test,id=x {}", "b.test,id=x {}"),
+        ("*,id=x,ssl=yes {}", "*,id=x {}"),
+        ("*,id=x,proto=ws {}", "*,id=x {}"),
+        ("*,id=x,path_beg=/p {}", "*,id=x {}"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_78_what_is_asked_later_goes_where_the_client_went_though_rules_share_an_id(
+    lines: tuple[str, str], order: int
+) -> None:
+    first, second = lines[::order]
+    made = rewriter(first.format("one:1"), second.format("two:1"))
+    host = b"b.test" if "b.test" in lines[1] else b"a.test"
+    matched = made.match(replace(opened(), headers=[(b"Host", host)]))
+    (target,) = matched.route.targets
+    uri = f"http://{host.decode()}/next"
+    targets, _ = made.subrequests(home_of(matched, target), uri, b"GET")
+    assert targets == (target,)

@@ -19,7 +19,7 @@ from control.grip.sequence import Sequencer
 from control.links import Ask, Home, decide_new_conflicts
 
 CHANNELS = ("a", "b")
-HOME = Home("r", "", "http://o.test")
+HOME = Home("r", "http://o.test")
 WAIT_SECONDS = 5.0
 QUEUE_MAX = 4  # small, so that it overflows
 ROUNDS_MAX = QUEUE_MAX + 2  # pages that a session needs at most, once nothing is published
