@@ -32,6 +32,8 @@ RESPONSE_HOP_HEADERS = frozenset(
 _FORWARDED_PROTOCOL = (b"x-forwarded-proto", b"x-forwarded-protocol")
 _FORWARDED_FOR = b"x-forwarded-for"
 _CDN_LOOP = b"cdn-loop"
+# Written anew, whoever says them: a route may set any header, but not the length of a body.
+_ANEW = frozenset({b"host", b"content-length", _FORWARDED_FOR})
 _MARK = b"eb9bf0f5-"  # before the name of a header: it is the original client's (GRIP.md 8.6)
 
 
@@ -69,7 +71,7 @@ def to_origin(
     Grip-Last: the client's are passed on only if `keeps_grip`, where ours do not replace them.
     """
     own_names = {name.lower() for name, _ in own}
-    dropped = REQUEST_HOP_HEADERS | named_by_connection(headers) | {b"host", _FORWARDED_FOR}
+    dropped = REQUEST_HOP_HEADERS | named_by_connection(headers) | _ANEW
     if forwarding.protocol_names or forwarding.accepts_protocol:
         dropped |= set(_FORWARDED_PROTOCOL)
     block = [(b"Host", host)]

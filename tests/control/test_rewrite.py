@@ -253,6 +253,11 @@ def test_189_a_no_grip_route_sends_nothing_of_ours() -> None:
     assert rewritten(made, asked).headers == [(b"Host", b"a.test")]
 
 
+@pytest.mark.parametrize("name", ["Content-Length", "Transfer-Encoding", "Host", "Connection"])
+def test_196_a_route_cannot_set_what_frames_a_request(name: str) -> None:
+    assert sent(rewriter(f"*,header={name}:7 a:1"), opened((b"X-A", b"1"))) == [(b"X-A", b"1")]
+
+
 # -- on behalf of a client, later ------------------------------------------------------------------
 
 
