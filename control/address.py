@@ -60,6 +60,16 @@ def parse_address(text: str, *, default_host: str | None = None, port_min: int =
     return TcpAddress(host, _port(port_text, port_min))
 
 
+def ascii_host(host: str) -> str:
+    """Give a host, or host and port, as it is said on the wire (RFC 5890 2.3.2.1). ValueError."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"{host!r} is not a host") from None
+
+
 def _unix(path: str) -> UnixAddress:
     if not path:
         raise ValueError(f"{UNIX_PREFIX} needs a path")

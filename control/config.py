@@ -393,7 +393,7 @@ class Settings(PublishingSettings, ZeroMqSettings):
         if self.route:
             return "\n".join(self.route), "--route"
         try:
-            return Path(self.routes).read_text(encoding="utf-8"), self.routes
+            return Path(self.routes).read_text(encoding="utf-8-sig"), self.routes
         except FileNotFoundError:
             why = 'give --route "* localhost:8000", or --routes FILE'
             raise SettingsError([f"no route: there is no file {self.routes}; {why}"]) from None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
 
-from control.address import Address, TcpAddress, UnixAddress, parse_address
+from control.address import Address, TcpAddress, UnixAddress, ascii_host, parse_address
 from control.routes_line import Section, split_line
 from control.routes_options import CONDITION, TARGET, read_options, together
 
@@ -254,7 +254,7 @@ class _Reading:
 
 
 def _condition_host(value: str) -> str:
-    host = value.lower()
+    host = ascii_host(value.lower())
     if host.startswith("[") and host.endswith("]"):
         return host[1:-1]
     if host != ANY_HOST and any(c in "*/:" for c in host):

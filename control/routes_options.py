@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from control.address import UnixAddress, parse_address
+from control.address import UnixAddress, ascii_host, parse_address
 from control.routes_line import Section
 
 PATH_REM_MAX_BYTES = 4096  # as long as the longest URI, GRIP.md 8.7
@@ -72,6 +72,7 @@ def _byte_count(text: str) -> int:
 
 
 def _host_and_port(text: str) -> str:
+    text = ascii_host(text)
     if text.startswith("[") and text.endswith("]"):
         parse_address(f"{text}:1")
     else:
@@ -172,7 +173,7 @@ def read_options(section: Section, known: dict[str, Check], warnings: list[str])
         if name in WITHOUT_EFFECT:
             warnings.append(f"option {name!r} has no effect: {WITHOUT_EFFECT[name]}")
         elif name not in known:
-            warnings.append(f"unknown option {name!r} is ignored")
+            warnings.append(_why_ignored(name))
         else:
             try:
                 value = known[name](text)
@@ -180,6 +181,13 @@ def read_options(section: Section, known: dict[str, Check], warnings: list[str])
                 raise ValueError(f"{name}: {error}") from None
             options[name] = (*options.get(name, ()), value) if name in REPEATABLE else value
     return options
+
+
+def _why_ignored(name: str) -> str:
+    for place, options in (("condition", CONDITION), ("target", TARGET)):
+        if name in options:
+            return f"option {name!r} is one of a {place}, and ignored elsewhere"
+    return f"unknown option {name!r} is ignored"
 
 
 def together(options: Iterable[str], *wanted: str) -> None:

@@ -190,6 +190,12 @@ def test_the_routes_file_is_read_each_time(tmp_path: Path) -> None:
         assert settings.routes_text() == (text, str(path))
 
 
+def test_a_mark_at_the_beginning_of_the_routes_file_is_no_part_of_a_route(tmp_path: Path) -> None:
+    path = tmp_path / "routes"
+    path.write_text("* a:1\n", encoding="utf-8-sig")
+    assert load({"routes": str(path)}, {}).routes_text()[0] == "* a:1\n"
+
+
 def test_without_a_routes_file_it_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "routes"
     with pytest.raises(SettingsError, match=re.escape(f"no route: there is no file {path}; give")):

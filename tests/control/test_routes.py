@@ -116,6 +116,8 @@ def test_192_a_malformed_line_is_reported_and_the_others_load(line: str, why: st
             "option 'ipc_file_mode' has no effect: it belongs to zhttp targets",
         ),
         ("*,colour=red a:1", "unknown option 'colour' is ignored"),
+        ("* a:1,aggregate", "option 'aggregate' is one of a condition, and ignored elsewhere"),
+        ("*,over_http a:1", "option 'over_http' is one of a target, and ignored elsewhere"),
     ],
 )
 def test_what_does_not_work_is_said_and_the_line_counts(line: str, why: str) -> None:
@@ -288,6 +290,15 @@ def test_path_beg_is_a_prefix_of_the_raw_path() -> None:
     assert chosen(routes, "h", "/a%20bc") == "enc"
     assert chosen(routes, "h", "/a b") == ""
     assert chosen(routes, "h", "/é".encode().decode("latin-1")) == "utf"
+
+
+def test_a_host_is_matched_as_it_is_said_on_the_wire() -> None:
+    routes = read("Bücher.test,id=books a:1", "xn--bcher-kva.example,as_host=bücher.test:81 a:1")
+    assert chosen(routes, "xn--bcher-kva.test") == "books"
+    found = routes.match("xn--bcher-kva.example", "/", False, False)
+    assert found is not None
+    assert found.as_host == "xn--bcher-kva.test:81"
+    assert complaints(f"{'ü' * 70}.test a:1") == [f"routes:1: '{'ü' * 70}.test' is not a host"]
 
 
 def test_an_ipv6_host_is_matched_without_brackets() -> None:
