@@ -52,16 +52,16 @@ class Key:
 
 
 def decide_key(
-    matched: Matched, opened: Opened, lasts: Lasts, body: bytes | None, *, shares_all: bool
+    matched: Matched, opened: Opened, lasts: Lasts, *, has_body: bool, shares_all: bool
 ) -> Key | None:
     """Say what a request has in common with those that may share its answer. None: it is alone.
 
-    `body` is the whole of it, None if it has not all come. Alone are those with a body, those that
-    are no reads, and those of other GRIP proxies, who speak for more clients than they tell of.
+    Alone are those with a body, those that are no reads, and those of other GRIP proxies, who speak
+    for more clients than they tell of.
     """
     if not (shares_all or matched.route.aggregate):
         return None
-    if opened.method not in METHODS or body != b"" or matched.is_trusted:
+    if opened.method not in METHODS or has_body or matched.is_trusted:
         return None
     named = [(name.lower(), value) for name, value in opened.headers]
     distinguishing = tuple(header for header in named if header[0] in DISTINGUISHING)

@@ -191,7 +191,10 @@ class Exchange(Answering):
             async with slots or contextlib.nullcontext():
                 return await house.origins.call(matched.route.targets, request, upload)
 
-        key = decide_key(matched, self._opened, lasts, upload.whole(), shares_all=house.shares_all)
+        has_body = upload.length != 0
+        key = decide_key(
+            matched, self._opened, lasts, has_body=has_body, shares_all=house.shares_all
+        )
         if key is None:
             return await call()
         if house.collapse.is_asked(key):

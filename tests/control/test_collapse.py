@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from control import sharing
-from control.collapse import Collapse, Key, decide_key, is_personal
+from control.collapse import METHODS, Collapse, Key, decide_key, is_personal
 from control.errors import OriginError
 from control.origin import Response
 from control.rewrite import NOBODY, Matched
@@ -30,9 +32,9 @@ ALONE = replace(MATCHED, route=ROUTES.by_host["b.test"][0])
 # -- which requests are identical ------------------------------------------------------------------
 
 
-def key(matched=MATCHED, *headers, method=b"GET", lasts=(), body=b"", shares_all=False):
+def key(matched=MATCHED, *headers, method=b"GET", lasts=(), has_body=False, shares_all=False):
     opened = replace(NOBODY, method=method, headers=list(headers))
-    return decide_key(matched, opened, lasts, body, shares_all=shares_all)
+    return decide_key(matched, opened, lasts, has_body=has_body, shares_all=shares_all)
 
 
 def test_the_same_request_twice_is_identical():
@@ -68,6 +70,29 @@ def test_requests_that_may_be_answered_differently_are_not_identical(other):
     assert other != key()
 
 
+SHORT = st.text("ab?=", max_size=2)
+RAW = SHORT.map(str.encode)
+ASKED = st.fixed_dictionaries(
+    {
+        "matched": st.builds(
+            Matched, st.just(MATCHED.route), RAW, SHORT, RAW, is_tls=st.booleans()
+        ),
+        "method": st.sampled_from(sorted(METHODS)),
+        "lasts": st.lists(st.tuples(SHORT, SHORT), max_size=2),
+        "headers": st.lists(st.tuples(st.sampled_from([b"cookie", b"range"]), RAW), max_size=2),
+    }
+)
+
+
+def key_of(asked):
+    return key(asked["matched"], *asked["headers"], method=asked["method"], lasts=asked["lasts"])
+
+
+@given(ASKED, ASKED)
+def test_no_two_different_requests_have_one_key(one, other):
+    assert (key_of(one) == key_of(other)) is (one == other)
+
+
 def test_two_headers_are_not_one_that_looks_like_them():
     two = key(MATCHED, (b"Cookie", b"a"), (b"Cookie", b"b"))
     assert two != key(MATCHED, (b"Cookie", b"a, b"))
@@ -84,8 +109,7 @@ def test_what_says_nothing_of_the_answer_does_not_keep_requests_apart():
         key(ALONE),
         key(method=b"POST"),
         key(method=b"DELETE"),
-        key(body=b"x"),
-        key(body=None),  # it has not all come
+        key(has_body=True),
         key(replace(MATCHED, is_trusted=True)),
         key(replace(MATCHED, is_trusted=True), shares_all=True),
     ],
