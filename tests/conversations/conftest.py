@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import pytest
@@ -13,12 +13,15 @@ from websockets.http11 import Request, Response
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
+from support.client import Client
 from support.fanway import Fanway, closed_port
 from support.keys import SIG_KEY
 from support.origin import Hub, Origin
+from support.spelling import request
 
 DEADLINE_SECONDS = 10.0
 PASSED_HOST = "passed.test"
+SETTLE_HOST = "settle.test"
 GRIP_HOST = "grip.test"
 
 Handler = Callable[[ServerConnection], None]
@@ -112,6 +115,18 @@ def ws_connect(ws_fanway: Fanway) -> Iterator[Callable[..., ClientConnection]]:
 
         yield connect_to
     ws_fanway.assert_no_bug()
+
+
+@pytest.fixture
+def ws_settle(ws_fanway: Fanway) -> Callable[[], None]:
+    """Returns when that Fanway has acted on what its clients and their origins have said."""
+
+    def ws_settle() -> None:
+        with closing(Client(ws_fanway.address)) as client:
+            for _ in range(2):  # whole exchanges that make their way behind it
+                client.send(request(SETTLE_HOST)).response()
+
+    return ws_settle
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +13,16 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from support.client import Client
 from support.fanway import Fanway
-from support.origin import Origin
+from support.keys import SIG_KEY, read_token, secret
+from support.origin import Origin, Request, Wire
 from support.spelling import answer, request
 from support.waiting import until
 from support.wsspelling import event, events, opened
 
 Ws = Callable[..., Any]
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+SIG_SECONDS = 3600  # how long a signature is good for
 
 
 def bodies(origin: Origin, count: int) -> list[bytes]:
@@ -36,7 +43,35 @@ def test_138_139_open_and_later_requests(ws: Ws, origin: Origin) -> None:
         assert asked.one("Sec-WebSocket-Extensions") == "grip"
         assert asked.one("Cookie") == "a=1"
         assert asked.one("Grip-Sig")
+    assert UUID.fullmatch(first.one("Connection-Id") or "")
     assert first.one("Connection-Id") == second.one("Connection-Id")
+
+
+def test_140_each_request_is_signed_anew(ws: Ws, origin: Origin) -> None:
+    origin.answers(opened(), events())
+    client = ws()
+
+    def expiries() -> list[int]:
+        tokens = [one.one("Grip-Sig") or "" for one in list(origin.requests)]
+        return [read_token(token, secret(SIG_KEY)).claims["exp"] for token in tokens]
+
+    def is_later() -> bool:  # the second turns while the client goes on talking
+        client.send("x")
+        return expiries()[-1] > expiries()[0]
+
+    until(is_later, "a signature of another second")
+    assert 0 <= time.time() + SIG_SECONDS - expiries()[-1] < 3
+
+
+def test_141_what_a_client_says_of_meta_and_id_stays_out(ws: Ws, origin: Origin) -> None:
+    origin.answers(opened(), events())
+    said = {"Meta-User": "eve", "Connection-Id": "forged", "Accept": "x/y", "Grip-Foo": "1"}
+    ws(additional_headers=said).send("hello")
+    origin.wait_for_requests(2)
+    for asked in origin.requests[:2]:
+        assert asked.all("Meta-User") == asked.all("Grip-Foo") == []
+        assert UUID.fullmatch(asked.one("Connection-Id") or "")
+        assert asked.one("Accept") == "application/websocket-events"
 
 
 def test_142_182_open_accepts_with_a_subprotocol_and_events(ws: Ws, origin: Origin) -> None:
@@ -79,6 +114,50 @@ def test_147_messages_of_every_kind(ws: Ws, origin: Origin) -> None:
     until(lambda: b"".join(one.body for one in origin.requests[1:]) == sent, "all of it")
 
 
+@pytest.fixture
+def talk_while_asked(ws: Ws, origin: Origin, ws_settle: Callable[[], None]) -> Callable[..., Any]:
+    """A client that says one thing, and the others while the request with it is out."""
+
+    def talk_while_asked(path: str, *messages: str | bytes) -> Any:
+        is_said = threading.Event()
+
+        def answers_late(wire: Wire, _: Request) -> None:
+            assert is_said.wait(10)
+            wire.send(events())
+
+        origin.answers(opened(), answers_late, events())
+        client = ws(path)
+        client.send("first")
+        origin.wait_for_requests(2)
+        for message in messages:
+            client.send(message)
+        ws_settle()
+        assert len(origin.requests) == 2
+        is_said.set()
+        return client
+
+    return talk_while_asked
+
+
+def test_148_what_is_said_while_a_request_is_out_goes_into_the_next(
+    talk_while_asked: Callable[..., Any], origin: Origin, ws_settle: Callable[[], None]
+) -> None:
+    client = talk_while_asked("/ws", "a", b"b", "c")
+    batch = event("TEXT", "a") + event("BINARY", b"b") + event("TEXT", "c")
+    assert bodies(origin, 3)[1:] == [event("TEXT", "first"), batch]
+    client.send("last")
+    assert bodies(origin, 4)[3] == event("TEXT", "last")
+
+
+def test_149_with_one_event_each_message_has_a_request(
+    talk_while_asked: Callable[..., Any], origin: Origin
+) -> None:
+    client = talk_while_asked("/one/", "a", "", b"b")
+    client.close(4000)
+    each = [event("TEXT", "a"), event("TEXT", ""), event("BINARY", b"b")]
+    assert bodies(origin, 6)[2:] == [*each, event("CLOSE", b"\x0f\xa0")]
+
+
 def test_150_151_the_origin_answers_pings(ws: Ws, origin: Origin) -> None:
     origin.answers(opened(), events(event("PONG", "ka")))
     pong = ws().ping("ka")
@@ -86,12 +165,30 @@ def test_150_151_the_origin_answers_pings(ws: Ws, origin: Origin) -> None:
     assert bodies(origin, 2)[1] == event("PING", "ka")
 
 
+def test_150_nobody_else_does(ws: Ws, origin: Origin) -> None:
+    origin.answers(opened(), events(), events(event("TEXT", "m:behind")))
+    client = ws()
+    pong = client.ping("ka")
+    assert bodies(origin, 2)[1] == event("PING", "ka")
+    client.send("x")
+    assert client.recv(5) == "behind"
+    assert not pong.is_set()
+
+
+def test_151_pings_of_the_origin_reach_the_client(ws: Ws, origin: Origin) -> None:
+    origin.answers(opened(event("PING", "are you there")), events())
+    client = ws()
+    assert bodies(origin, 2)[1] == event("PONG", "are you there")
+    client.send("still here")
+    assert bodies(origin, 3)[2] == event("TEXT", "still here")
+
+
 def test_154_a_close_of_the_client_is_answered_by_the_origin(ws: Ws, origin: Origin) -> None:
     origin.answers(opened(), events(event("CLOSE", b"\x0f\xa1end")))
     client = ws()
-    client.close(4000, "bye")
+    client.close(1001, "bye")
     assert (client.protocol.close_rcvd.code, client.protocol.close_rcvd.reason) == (4001, "end")
-    assert bodies(origin, 2)[1] == event("CLOSE", b"\x0f\xa0bye")
+    assert bodies(origin, 2)[1] == b"CLOSE 5\r\n\x03\xe9bye\r\n"
 
 
 @pytest.mark.parametrize(
