@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from support.origin import Origin
 from support.spelling import answer
+from support.waiting import DEADLINE_SECONDS
 from support.wsspelling import event, events, opened
 
 Ws = Callable[..., Any]
@@ -90,6 +92,16 @@ def test_160_a_bad_status_is_neither_repeated_nor_followed_by_a_disconnect(
     assert_dropped(client)
     ws_settle()
     assert [one.body for one in origin.requests] == [b"OPEN\r\n", event("TEXT", "x")]
+
+
+def test_160_nor_is_an_answer_that_never_came(ws: Ws, origin: Origin, ws_settle: Settle) -> None:
+    last = opened(headers=("Sec-WebSocket-Extensions: grip", "Connection: close"))
+    origin.answers(last, lambda wire, _: wire.reset())
+    client = ws()
+    client.send("x")
+    assert_dropped(client)
+    ws_settle()
+    assert len(origin.requests) == 2
 
 
 def test_158_what_is_behind_a_disconnect_is_ignored(ws: Ws, origin: Origin) -> None:
@@ -196,9 +208,11 @@ def test_155_a_close_answered_without_close_drops_the_client(
     ws: Ws, origin: Origin, ws_settle: Settle
 ) -> None:
     origin.answers(opened(), events(MARK))
-    client = ws()
+    client = ws(close_timeout=DEADLINE_SECONDS)
+    began = time.monotonic()
     client.close(4000, "bye")
     assert client.protocol.close_rcvd is None
+    assert time.monotonic() - began < DEADLINE_SECONDS / 2  # it was cut off, it did not give up
     ws_settle()
     assert [one.body for one in origin.requests[1:]] == [event("CLOSE", b"\x0f\xa0bye")]
 
