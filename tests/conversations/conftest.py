@@ -87,6 +87,11 @@ def ws_fanway(hub: Hub, ws_origin: WsOrigin) -> Iterator[Fanway]:
         f"{GRIP_HOST},prefix=p- {ws_origin.target}",
         f"*,path_beg=/failover/ {refusing},over_http {hub.target},over_http",
         f"*,path_beg=/one/ {hub.target},over_http,one_event",
+        f"*,path_beg=/sub/,prefix=p- {hub.target},over_http,sub=always",
+        f"*,path_beg=/debug/,debug {hub.target},over_http",
+        f"*,path_beg=/plain/,no_grip {hub.target},over_http",
+        f"{PASSED_HOST},path_beg=/plain/,no_grip {ws_origin.target}",
+        f"{PASSED_HOST},path_beg=/sub/ {ws_origin.target},sub=always-passed",
     ]
     with Fanway("--sig-key", SIG_KEY, routes=routes) as fanway:
         yield fanway
