@@ -349,11 +349,12 @@ cdef class Fanout:
 
     cdef Outcome _fail(self, Session s, Message m, bytes why) except Outcome.FAIL:
         # It has not had the item: it goes on expecting the id before it, and so has a gap.
-        cdef Spool* spool
+        cdef Spool* spool = self._spool_of(s, m)
+        if spool is NULL:
+            return Outcome.DONE
         if why:
             return s.fail(why)
-        spool = self._spool_of(s, m)
-        if spool is NULL or spool.prev_id is NULL:
+        if spool.prev_id is NULL:
             return Outcome.DONE
         return self._expect(s, m.channel, spool, m.prev_id)
 

@@ -70,6 +70,7 @@ cdef class WsSession(Session):
     cdef Outcome _take_close(self, bytes payload) except Outcome.FAIL
     # -- ending
     cdef Outcome _fail(self, WsFault fault) except Outcome.FAIL
+    cdef Outcome _close_for(self, int reason, bytes text) except Outcome.FAIL
     cdef Outcome _say_close(self, int code, bytes text, int reason) except Outcome.FAIL
     cdef Outcome _wind_up(self) except Outcome.FAIL
     cdef Outcome _drain_out(self) except Outcome.FAIL

@@ -358,10 +358,11 @@ cdef class WsSession(Session):
             return Outcome.DONE
         return self._say_close(m.ws.code, m.ws.text, Reason.PUBLISHED_CLOSE)
 
+    cdef Outcome fail(self, bytes why) except Outcome.FAIL:
+        return self._close_for(Reason.INTERNAL, why)   # a filter failed: GRIP.md 3.3
+
     cdef Outcome drain(self) except Outcome.FAIL:
-        return self._say_close(
-            self._roster.limits.reasons[Reason.DRAINING][3], b"", Reason.DRAINING
-        )
+        return self._close_for(Reason.DRAINING, b"")
 
     cdef Outcome link_lost(self) except Outcome.FAIL:
         self._told = True
@@ -377,9 +378,7 @@ cdef class WsSession(Session):
         if not self._linkless:
             return Outcome.DONE
         self._linkless = False
-        return self._say_close(
-            self._roster.limits.reasons[Reason.LINK_LOST][3], b"", Reason.LINK_LOST
-        )
+        return self._close_for(Reason.LINK_LOST, b"")
 
     cdef Outcome blocked(self) except Outcome.FAIL:
         return self._rearm()                   # the deadline of a stalled client
@@ -432,6 +431,9 @@ cdef class WsSession(Session):
         return self._roster.wheel.disarm(self.slot)
 
     # -- the end ----------------------------------------------------------------------------------
+
+    cdef Outcome _close_for(self, int reason, bytes text) except Outcome.FAIL:
+        return self._say_close(self._roster.limits.reasons[reason][3], text, reason)
 
     cdef Outcome _say_close(self, int code, bytes text, int reason) except Outcome.FAIL:
         if self._ours or self._state >= WsState.DRAINING:

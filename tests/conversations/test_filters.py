@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from support.client import Client, Reply
 from support.fanway import Fanway
@@ -163,16 +164,41 @@ def test_132_filters_run_in_order_and_stop_at_the_first_drop(
     reply.expect(MARK.encode())
 
 
-def test_133_metadata_of_both_forms_is_the_same(
-    ask: Ask, origin: Origin, channel: str, fanway: Fanway, settle: Settle
+def test_132_those_that_come_first_run_first_whatever_they_are(
+    filtered: Filtered, say: Callable[..., None]
 ) -> None:
+    reply = filtered("var-subst", "skip-self", meta="user=dana", target="/debug/")
+    say("%(nobody)s", sender="dana")
+    assert reply.read_to_end() == b"\n\nfilter error: no such variable 'nobody'\n"
+
+
+def test_133_metadata_of_every_form_is_the_same(
+    filtered: Filtered,
+    ask: Ask,
+    ws: Callable[..., Any],
+    origin: Origin,
+    channel: str,
+    fanway: Fanway,
+    ws_fanway: Fanway,
+    settle: Settle,
+) -> None:
+    by_headers = filtered("var-subst", meta='user="dana", a=b')
     channels = [{"name": channel, "filters": ["var-subst"]}]
-    hold = {"mode": "stream", "channels": channels, "meta": {"user": "dana"}}
+    hold = {"mode": "stream", "channels": channels, "meta": {"user": "dana", "a": "b"}}
     origin.answers(instruct({"hold": hold}))
-    reply = ask().reply()
+    by_json = ask().reply()
     settle()
-    fanway.publish_stream(channel, "hi %(user)s\n")
-    reply.expect(b"hi dana\n")
+    meta = [control("set-meta", name=name, value=value) for name, value in (("user", "dana"), "ab")]
+    subscribe = control("subscribe", channel=channel, filters=["var-subst"])
+    origin.answers(opened(*meta, subscribe, event("TEXT", "m:mark")))
+    by_control = ws()
+    assert by_control.recv(5) == "mark"
+    content = {"content": "hi %(user)s %(a)s\n"}
+    for proxy in (fanway, ws_fanway):
+        proxy.publish(channel, {"http-stream": content, "ws-message": content})
+    for reply in (by_headers, by_json):
+        reply.expect(b"hi dana b\n")
+    assert by_control.recv(5) == "hi dana b\n"
 
 
 def test_127_a_long_poll_is_filtered_as_well(
@@ -231,6 +257,8 @@ def test_136_what_the_origin_is_asked(
     assert json.loads(asked.one("Pub-Meta") or "") == {"sender": "eve"}
     assert asked.one("Grip-Last") == f"{channel}; last-id=17"
     assert asked.one("Grip-Sig")
+    assert "filter:http-check" in (asked.one("Grip-Feature") or "")
+    assert asked.all("Content-Type") == []
 
 
 def test_137_in_debug_mode_an_error_ends_the_stream_with_a_message(
@@ -254,6 +282,36 @@ def test_137_and_a_long_poll_with_502(
 
 
 # -- WebSockets
+
+
+@pytest.mark.parametrize(
+    ("content", "filters", "reason"),
+    [
+        ("%(nobody)s", None, "filter error: no such variable 'nobody'"),
+        ("x", ["build-id"], "content filter mismatch: subscription=var-subst message=build-id"),
+    ],
+)
+def test_137_in_debug_mode_an_error_closes_a_websocket_with_1011(
+    ws: Callable[..., Any],
+    ws_fanway: Fanway,
+    origin: Origin,
+    channel: str,
+    content: str,
+    filters: list[str] | None,
+    reason: str,
+) -> None:
+    subscribe = control("subscribe", channel=channel, filters=["var-subst"])
+    first = opened(subscribe, event("TEXT", "m:mark"))
+    origin.answers(first, first, events())
+    message = {"content": content} | ({"content-filters": filters} if filters else {})
+    debugged, other = ws("/debug/"), ws()
+    assert debugged.recv(5) == other.recv(5) == "mark"
+    ws_fanway.publish(channel, {"ws-message": message})
+    with pytest.raises(ConnectionClosed) as closed:
+        debugged.recv(5)
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1011, reason)
+    ws_fanway.publish(channel, {"ws-message": {"content": "next"}})
+    assert other.recv(5) == "next"
 
 
 def test_124_127_180_filters_go_by_what_a_websocket_has_set(

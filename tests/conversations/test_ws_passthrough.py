@@ -96,15 +96,37 @@ def test_pings_pass_end_to_end_with_their_content(ws_connect: Connect, at: Any) 
     assert client.ping("from the client").wait(5)
 
 
-def test_182_the_subprotocol_of_the_origin_is_returned(
+def test_182_the_subprotocol_of_the_origin_is_returned(ws_connect: Connect, at: Any) -> None:
+    client = ws_connect(PASSED_HOST, at(echo), subprotocols=["a", "chat"])
+    assert client.subprotocol == "chat"
+
+
+def test_167_the_origin_is_offered_the_extension_and_no_other(
     ws_connect: Connect, at: Any, ws_origin: Any
 ) -> None:
     path = at(echo)
-    client = ws_connect(PASSED_HOST, path, subprotocols=["a", "chat"])
-    assert client.subprotocol == "chat"
+    said = {"Grip-Foo": "1", "X-Kept": "1"}
+    client = ws_connect(PASSED_HOST, path, compression="deflate", additional_headers=said)
+    assert "Sec-WebSocket-Extensions" not in client.response.headers
     (asked,) = [one for one in ws_origin.requests if one.path == path]
-    assert asked.headers["Sec-WebSocket-Extensions"] == "grip"
+    assert asked.headers.get_all("Sec-WebSocket-Extensions") == ["grip"]
     assert asked.headers["Grip-Sig"]
+    assert "link:next" in asked.headers["Grip-Feature"]
+    assert "Grip-Foo" not in asked.headers
+    assert asked.headers["X-Kept"] == "1"
+    assert asked.headers["Sec-WebSocket-Key"] != client.request.headers["Sec-WebSocket-Key"]
+
+
+def test_189_a_no_grip_route_offers_no_extension(
+    ws_connect: Connect, at: Any, ws_origin: Any
+) -> None:
+    path = at(echo, "/plain/")
+    client = ws_connect(PASSED_HOST, path)
+    client.send("m:as it is")
+    assert client.recv(5) == "m:as it is"
+    (asked,) = [one for one in ws_origin.requests if one.path == path]
+    for name in ("Sec-WebSocket-Extensions", "Grip-Sig", "Grip-Feature"):
+        assert name not in asked.headers
 
 
 def test_183_a_close_of_the_client_is_relayed(ws_connect: Connect, at: Any) -> None:
@@ -186,6 +208,37 @@ def test_167_169_prefixes_are_stripped_and_the_client_sees_no_extension(
     assert "Sec-WebSocket-Extensions" not in client.response.headers
     assert client.recv(5) == "first"
     client.send("hello")
+    assert client.recv(5) == "hello"
+
+
+def test_169_what_comes_in_frames_is_judged_as_a_whole(
+    ws_connect: Connect, at: Any, ws_fanway: Fanway, channel: str
+) -> None:
+    """GRIP.md 5.3, and section 11, 11: no frame of a dropped message is passed on."""
+    subscribe = f'c:{{"type":"subscribe","channel":"{channel}"}}'
+
+    def pieces(connection: ServerConnection) -> None:
+        connection.send(iter(["dropped", "m:dropped too"]))
+        connection.send(iter([subscribe[:9], subscribe[9:]]))  # must be one frame
+        connection.send(iter(["m:one ", "two"]))
+        connection.recv()
+        connection.send("m:mark")
+        connection.recv()
+
+    client = ws_connect(GRIP_HOST, at(pieces))
+    assert "".join(client.recv_streaming()) == "one two"
+    ws_fanway.publish(f"p-{channel}", {"ws-message": {"content": "not on it"}})
+    client.send("x")
+    assert client.recv(5) == "mark"
+
+
+def test_181_the_channels_of_a_target_need_no_extension(
+    ws_connect: Connect, ws_fanway: Fanway, at: Any
+) -> None:
+    client = ws_connect(PASSED_HOST, at(echo, "/sub/"))
+    client.send("m:mark")
+    assert client.recv(5) == "m:mark"
+    ws_fanway.publish("always-passed", {"ws-message": {"content": "hello"}})
     assert client.recv(5) == "hello"
 
 

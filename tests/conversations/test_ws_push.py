@@ -87,6 +87,49 @@ def test_172_unsubscribed_means_unreached(subscribed: Ws, ws_fanway: Fanway, cha
 
 
 @pytest.mark.parametrize(
+    ("extension", "passed"),
+    [
+        ("grip", ["colon", b"bytes"]),
+        ("other; x, grip", ["colon", b"bytes"]),
+        ('grip; message-prefix=""', ["m:colon", b"m:bytes", b"c:bytes", "none", b"none", ">own"]),
+        ('grip; message-prefix=">"', ["own"]),
+        ("grip; message-prefix=>", ["own"]),
+        ("grip;message-prefix=", None),  # cannot be read: as if there were no extension
+        ("gripe", None),
+        ("", None),
+    ],
+)
+def test_170_171_messages_need_the_prefix_and_control_messages_are_texts(
+    ws: Ws, origin: Origin, extension: str, passed: list[str | bytes] | None
+) -> None:
+    said: list[tuple[str, str]] = [
+        ("TEXT", "m:colon"),
+        ("BINARY", "m:bytes"),
+        ("TEXT", "c:{}"),
+        ("BINARY", "c:bytes"),
+        ("TEXT", "none"),
+        ("BINARY", "none"),
+        ("TEXT", ">own"),
+    ]
+    headers = (f"Sec-WebSocket-Extensions: {extension}",) if extension else ()
+    end = event("CLOSE", b"\x0f\xa0")
+    origin.answers(opened(*(event(*one) for one in said), end, headers=headers), events())
+    client = ws()
+    assert "Sec-WebSocket-Extensions" not in client.response.headers
+    if passed is None:
+        passed = [text if kind == "TEXT" else text.encode() for kind, text in said]
+    assert [client.recv(5) for _ in passed] == passed
+    with pytest.raises(ConnectionClosed):
+        client.recv(5)
+
+
+def test_170_what_a_client_says_gets_no_prefix(ws: Ws, origin: Origin) -> None:
+    origin.answers(opened(headers=('Sec-WebSocket-Extensions: grip; message-prefix="x"',)))
+    ws().send("c:{}")
+    assert origin.wait_for_requests(2).body == event("TEXT", "c:{}")
+
+
+@pytest.mark.parametrize(
     "malformed",
     [
         "c:",
