@@ -31,6 +31,7 @@ cdef class HttpHold(HttpAnswer):
         Trail _trail           # None for most
 
     # -- beginning
+    cdef Outcome _not_held(self, tuple order) except Outcome.FAIL
     cdef Outcome _hold_response(self, tuple order, HeldResponse response) except Outcome.FAIL
     cdef Outcome _hold_stream(
         self, tuple order, HeldResponse response, KeepAlive keep_alive

@@ -62,19 +62,32 @@ cdef class HttpHold(HttpAnswer):
         cdef Request asked = self.handshake()
         if self._state == HttpState.HELD_STREAM and answered and not response_mode:
             return self._hold_on(order, keep_alive)
-        if self._state != (HttpState.ANSWERING if answered else HttpState.ASKED):
-            return self.end(Reason.ORDER_REFUSED)
-        if answered and (response_mode or (self._sized and not self._head_only)):
-            return self.end(Reason.ORDER_REFUSED)      # nothing can follow a body of known size
-        if asked is not None and asked.websocket_key is not None:
+        if (
+            self._state != (HttpState.ANSWERING if answered else HttpState.ASKED)
+            # Nothing can follow a body of known size.
+            or (answered and (response_mode or (self._sized and not self._head_only)))
+            or (asked is not None and asked.websocket_key is not None)
+        ):
+            self._not_held(order)
             return self.end(Reason.ORDER_REFUSED)
         if self._eof:
+            self._not_held(order)
             return self.end(Reason.PEER_CLOSED)
         if not self._body_reported:
             self._keeps = False                # as in respond: the rest of the request is not read
         if response_mode:
             return self._hold_response(order, response)
         return self._hold_stream(order, response, keep_alive)
+
+    cdef Outcome _not_held(self, tuple order) except Outcome.FAIL:
+        # The hold is over before it began; control has counted its channels as held here.
+        cdef int mode = order[0]
+        if order[13]:
+            self._roster.upstream.parted(self, order[14])
+        return self._roster.upstream.freed([
+            (channel, mode) for channel, _, _ in order[5]
+            if not self._roster.table.modes(channel) & mode
+        ])
 
     cdef Outcome _hold_response(self, tuple order, HeldResponse response) except Outcome.FAIL:
         self._held = response
@@ -91,6 +104,7 @@ cdef class HttpHold(HttpAnswer):
         if not order[6]:
             self.begin(response.status, response.reason, response.headers, -1, response.body)
         if self._head_only:                    # HEAD: a stream of nothing
+            self._not_held(order)
             if not order[6]:
                 self.set_state(HttpState.ANSWERING)
             return self.settle()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from support.client import Client, Reply
 from support.fanway import Fanway
-from support.origin import Origin
+from support.origin import Origin, Wire
+from support.origin import Request as OriginRequest
 from support.spelling import answer, chunked, request
 from support.waiting import until
 
@@ -76,6 +78,36 @@ def test_in_a_hold(
     for reply in replies[1::2]:
         reply.expect(b"more")
     assert [client.response().body for client in clients[1::2]] == [b"more"] * 5
+
+
+@pytest.mark.parametrize("mode", ["stream", "response"])
+def test_before_a_hold_begins(
+    ask: Connect, fanway: Fanway, origin: Origin, channel: str, mode: str
+) -> None:
+    """A client that has half-closed by then gets no hold, and its channel is nobody's."""
+    go_on = threading.Event()
+
+    def late(wire: Wire, _: OriginRequest) -> None:
+        assert go_on.wait(10)
+        wire.send(answer(f"Grip-Hold: {mode}", f"Grip-Channel: {channel}"))
+
+    until(lambda: fanway.metric("fanway_channels") == 0, "nobody holds anything")
+    origin.answers(late)
+    client = ask()
+    origin.wait_for_requests()
+    client.finish_sending()
+    go_on.set()
+    assert client.rest() == b""
+    until(lambda: fanway.metric("fanway_channels") == 0, "its channel is free again")
+
+
+def test_a_stream_for_a_head_request_holds_nothing(
+    ask: Connect, fanway: Fanway, origin: Origin, channel: str
+) -> None:
+    until(lambda: fanway.metric("fanway_channels") == 0, "nobody holds anything")
+    origin.answers(answer("Grip-Hold: stream", f"Grip-Channel: {channel}", body=b"open"))
+    assert ask(method="HEAD").response("HEAD").body == b""
+    until(lambda: fanway.metric("fanway_channels") == 0, "its channel is free again")
 
 
 @pytest.mark.parametrize("how", LEAVE)

@@ -183,7 +183,9 @@ def test_a_stream_for_a_head_request_is_a_head(stage: Stage, answered: bool) -> 
     client = stage.asks(method="HEAD")
     if answered:
         probe.respond(client.session, more=True)
+    stage.reports()
     probe.hold(client.session, mode=STREAM, channels=[(b"a", None)], answered=answered)
+    assert stage.reports() == [Freed(b"a", STREAM, 0)]
     assert client.hears() == b"HTTP/1.1 200 OK\r\n\r\n"
     assert client.state == "READING"
 
