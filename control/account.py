@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from control.connection_id import connection_id
 from control.grip.fields import to_text
 from control.link.packets import AnyReport, Counted, Delivered, Left, Mode, Opened
 
@@ -75,11 +76,11 @@ class Account:
 
     # -- what workers report
 
-    def reported(self, worker: int, report: AnyReport, now: float) -> None:
-        """Take what concerns it of a report."""
+    def reported(self, worker: int, pid: int, report: AnyReport, now: float) -> None:
+        """Take what concerns it of a report of a worker, whose process has this id."""
         match report:
             case Opened():
-                self._opened(worker, report, now)
+                self._opened(worker, pid, report, now)
             case Left():
                 self._left((worker, report.ref))
             case Counted():
@@ -99,13 +100,15 @@ class Account:
 
     # -- connections
 
-    def _opened(self, worker: int, opened: Opened, now: float) -> None:
+    def _opened(self, worker: int, pid: int, opened: Opened, now: float) -> None:
         client = worker, opened.ref
         known = self._connections.get(client)
         if known is not None and known.is_websocket == opened.websocket:
             return
+        self._left(client)  # an HTTP client that becomes a WebSocket is another connection
+        own_id = f"{self._instance}:{worker}-{opened.ref:x}"
         connection = _Connection(
-            id=f"{self._instance}:{worker}-{opened.ref:x}",
+            id=connection_id(pid, opened.ref) if opened.websocket else own_id,
             is_websocket=opened.websocket,
             peer=opened.peer.decode("ascii", "replace"),
             is_tls=opened.tls,

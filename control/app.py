@@ -301,7 +301,7 @@ class Control:
     def reported(self, link: Link, report: AnyReport) -> None:
         """Tell whoever a report concerns."""
         if self._telling is not None:
-            self._telling.reported(link.worker, report)
+            self._telling.reported(link.worker, link.pid, report)
         match report:
             case Opened(websocket=True):
                 handshake = Handshake(self._house, self.websockets, link, report)

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from typing import cast
+from uuid import uuid4
 
 from control.bodies import NO_BODY, Whole
 from control.errors import OriginError
@@ -101,7 +102,7 @@ class Asking:
 
     async def _ask_over_http(self, target: Target) -> Acceptance | Verdict:
         made = self._rewriter.requests_with(self._matched, self._opened, [])(target)
-        handshake = pack_handshake(made)
+        handshake = pack_handshake(made, str(uuid4()))
         request = self._events_request(target, handshake)
         self._say_asked(target, request, "OPEN")
         response = await self._call_with(target, request, OPEN)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from control.bodies import NO_BODY
+from control.connection_id import connection_id
 from control.errors import OriginError
 from control.exchange import Exchange
 from control.grip.extension import EXTENSION, HEADER, as_written, message_prefix
@@ -147,7 +148,8 @@ class Handshake(Exchange):
         way = self._way(matched, target)
         # What is ours is said anew in each request.
         request = way.rewriter.requests_with(matched, self._opened, [])(target)
-        conversation = OverHttp(way, self._link, self._ref, pack_handshake(request))
+        packed = pack_handshake(request, connection_id(self._link.pid, self._ref))
+        conversation = OverHttp(way, self._link, self._ref, packed)
         while True:
             response = await conversation.call([OPEN])
             try:

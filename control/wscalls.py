@@ -6,7 +6,6 @@ Knows no conversation: when to ask, and what follows from an answer, is decided 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from uuid import uuid4
 
 from control.errors import OriginError
 from control.grip import wsevents
@@ -39,7 +38,7 @@ class BadAnswer(OriginError):
 # -- requests
 
 
-def pack_handshake(request: Request) -> bytes:
+def pack_handshake(request: Request, connection_id: str) -> bytes:
     """Put what every request repeats into one run of bytes: its target, then its headers."""
     meta = META.lower()
     kept = [
@@ -47,7 +46,7 @@ def pack_handshake(request: Request) -> bytes:
         for name, value in request.headers
         if not ((lower := name.lower()) in NOT_REPLAYED or lower.startswith(meta))
     ]
-    return b"\r\n".join([request.target, *kept, b"Connection-Id: %b" % str(uuid4()).encode()])
+    return b"\r\n".join([request.target, *kept, b"Connection-Id: %b" % connection_id.encode()])
 
 
 def unpack_handshake(packed: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:

@@ -21,8 +21,10 @@ from support.keys import SIG_KEY, write_keys
 from support.minute import Minute
 from support.origin import Answer, Hub, Origin
 from support.spelling import answer, request
+from support.ws_minute import LostOrigin, WsMinute
 
 SETTLE_HOST = "settle.test"
+MINUTES = {"minute", "ws_minute"}  # fixtures that take one
 
 # A busy machine is no finding, and what CI runs is the same each time.
 settings.register_profile(
@@ -37,14 +39,15 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes a minute is judged last; `_begin_minute` began it first."""
-    items.sort(key=lambda item: "minute" in getattr(item, "fixturenames", ()))
+    """What takes a minute is judged last; `_begin_minutes` began it first."""
+    items.sort(key=lambda item: bool(MINUTES & {*getattr(item, "fixturenames", ())}))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _begin_minute(request: pytest.FixtureRequest) -> None:
-    if any("minute" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("minute")
+def _begin_minutes(request: pytest.FixtureRequest) -> None:
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for name in sorted(MINUTES & wanted):
+        request.getfixturevalue(name)
 
 
 # -- one for all tests -----------------------------------------------------------------------------
@@ -115,6 +118,20 @@ def minute(hub: Hub) -> Iterator[Minute]:
         minute.begin()
         yield minute
         minute.end()
+
+
+@pytest.fixture(scope="session")
+def ws_minute(hub: Hub) -> Iterator[WsMinute]:
+    """Those of WebSockets, on another one."""
+    lost = {"lost": LostOrigin(), "back": LostOrigin()}
+    routes = [f"{name}.ws {origin.target},over_http" for name, origin in lost.items()]
+    with Fanway(routes=[f"* {hub.target},over_http", *routes]) as fanway:
+        ws_minute = WsMinute(fanway, hub, lost)
+        ws_minute.begin()
+        yield ws_minute
+        ws_minute.end()
+    for origin in lost.values():
+        origin.close()
 
 
 @pytest.fixture(autouse=True)

@@ -91,13 +91,13 @@ class Telling:
         if self._activity is not None:
             self._activity.cancel()
 
-    def reported(self, worker: int, report: AnyReport) -> None:
+    def reported(self, worker: int, pid: int, report: AnyReport) -> None:
         """Take what a worker reports."""
         if isinstance(report, Opened):
             self._requests += 1
             if self._activity is None:
                 self._activity = self._loop.call_later(ACTIVITY_SECONDS, self._tell_activity)
-        self.account.reported(worker, report, self._loop.time())
+        self.account.reported(worker, pid, report, self._loop.time())
 
     def lost(self, worker: int) -> None:
         """Forget what a worker has reported."""

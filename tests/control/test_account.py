@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from control.account import Account
+from control.connection_id import connection_id
 from control.link.packets import Counted, Delivered, Left, Opened
 
 CONNECTION_TTL = 120
 SUBSCRIPTION_TTL = 60
 LINGER_SECONDS = 30
+PID = 4711
 
 
 class Hearing:
@@ -29,7 +31,7 @@ class Hearing:
         )
 
     def report(self, report: Any, *, worker: int = 0, now: float = 0.0) -> list[Any]:
-        self.account.reported(worker, report, now)
+        self.account.reported(worker, PID, report, now)
         return self.new()
 
     def tick(self, now: float) -> list[Any]:
@@ -87,7 +89,8 @@ def test_215_a_connection_is_told_at_its_first_request_only(hearing: Hearing) ->
 
 def test_215_a_connection_that_becomes_a_websocket_is_told_as_one(hearing: Hearing) -> None:
     hearing.report(opened())
-    assert hearing.report(opened(websocket=True)) == [("conn", {**CONN, "type": "ws"})]
+    conn = {**CONN, "id": connection_id(PID, 7), "type": "ws"}
+    assert hearing.report(opened(websocket=True)) == [GONE, ("conn", conn)]
 
 
 def test_215_only_tls_is_told_as_ssl(hearing: Hearing) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -321,8 +322,29 @@ def test_a_get_may_have_a_body(ask: Ask, origin: Origin) -> None:
     assert origin.requests[0].body == b"unusual"
 
 
-def test_212_an_upgrade_to_websocket_that_is_none_is_refused(ask: Ask, origin: Origin) -> None:
-    reply = ask("/", "Connection: Upgrade", "Upgrade: websocket").response()
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+VERSION = "Sec-WebSocket-Version: 13"
+
+
+@pytest.mark.parametrize(
+    ("headers", "spelling"),
+    [
+        ((), {}),
+        ((KEY,), {}),
+        ((KEY, "Sec-WebSocket-Version: 8"), {}),
+        ((VERSION,), {}),
+        ((VERSION, "Sec-WebSocket-Key: short"), {}),
+        ((VERSION, KEY, KEY), {}),
+        ((VERSION, KEY), {"method": "POST"}),
+        ((VERSION, KEY), {"body": b"body"}),
+        ((VERSION, KEY), {"version": "1.0"}),
+    ],
+)
+def test_212_an_upgrade_to_websocket_that_is_none_is_refused(
+    ask: Ask, origin: Origin, headers: tuple[str, ...], spelling: dict[str, Any]
+) -> None:
+    client = ask("/", "Connection: Upgrade", "Upgrade: WebSocket", *headers, **spelling)
+    reply = client.response(spelling.get("method", "GET"))
     assert (reply.status, reply.body.decode()) == (
         400,
         'Request contained an Upgrade header with value "websocket" but the request was not a '

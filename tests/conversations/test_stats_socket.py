@@ -9,18 +9,22 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tnetstring
 import zmq
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as connect_websocket
 
 from support.client import Client, Reply
 from support.fanway import Fanway
 from support.origin import Hub, Origin
 from support.spelling import answer, request
 from support.waiting import until
+from support.wsspelling import control, event, events, opened
 from support.zeromq import ask, peer
 
 TTL_SECONDS = 1
@@ -91,7 +95,8 @@ def proxy(folder: Path, hub: Hub) -> Iterator[Fanway]:
         "--prometheus-prefix": PREFIX,
         "--workers": "2",
     }
-    with Fanway(*(w for pair in flags.items() for w in pair), routes=[f"* {hub.target}"]) as fanway:
+    routes = [f"* {hub.target}", f"*,path_beg=/ws {hub.target},over_http"]
+    with Fanway(*(w for pair in flags.items() for w in pair), routes=routes) as fanway:
         yield fanway
         fanway.assert_no_bug()
 
@@ -113,6 +118,43 @@ def hold(proxy: Fanway, origin: Origin, connect: Callable[..., Client]) -> Calla
         return connect(proxy.address).send(request(origin.host))
 
     return hold
+
+
+@pytest.fixture
+def ws(proxy: Fanway, origin: Origin) -> Iterator[Callable[..., ClientConnection]]:
+    """A WebSocket client that is on a channel."""
+    with ExitStack() as clients:
+
+        def ws(channel: str) -> ClientConnection:
+            origin.answers(opened(control("subscribe", channel=channel)), events(event("CLOSE")))
+            sock = clients.enter_context(socket.create_connection(proxy.address))
+            client = connect_websocket(f"ws://{origin.host}/ws", sock=sock, ping_interval=None)
+            return clients.enter_context(client)
+
+        yield ws
+
+
+def test_214_215_216_websockets_are_told_of_as_such(
+    told: Told,
+    ws: Callable[..., ClientConnection],
+    channel: str,
+    proxy: Fanway,
+    origin: Origin,
+    folder: Path,
+) -> None:
+    client = ws(channel)
+    sub = told.wait("sub", {"channel": channel, "subscribers": 1})
+    assert (sub["mode"], sub["ttl"]) == ("ws", TTL_SECONDS)
+    proxy.publish(channel, {"ws-message": {"content": "x"}}, id="7")
+    message = told.wait("message", {"channel": channel})
+    assert (message["transport"], message["count"], message["item-id"]) == ("ws-message", 1, "7")
+    connection_id = origin.requests[0].one("Connection-Id")
+    conn = told.wait("conn", {"id": connection_id})
+    assert (conn["type"], conn["ttl"]) == ("ws", TTL_SECONDS)
+    assert conn["peer-address"] == "127.0.0.1"
+    client.close()
+    told.wait("conn", {"id": connection_id, "unavailable": True})
+    told.wait("sub", {"channel": channel, "mode": "ws", "unavailable": True})
 
 
 def test_214_a_subscription_is_told_with_its_count_and_ttl(

@@ -52,7 +52,11 @@ ROOMS = {
     "control.links": {"control.grip", "control.errors"},
     "control.limiter": set(),
     "control.watched_interest": {"control.interest", "control.link.packets"},
-    "control.account": {"control.grip.fields", "control.link.packets"},
+    "control.account": {
+        "control.connection_id",
+        "control.grip.fields",
+        "control.link.packets",
+    },
     "control.address": set(),
     "control.reasons": set(),
     "control.errors": {"control.reasons"},
