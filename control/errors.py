@@ -15,12 +15,21 @@ EXIT_CANNOT_START = 78
 class OriginError(Exception):
     """No target answered, or an answer broke off.
 
-    `tried` names the targets that could not be connected to; empty if one was. `is_forbidden` says
-    that one is where an untrusted target may not be.
+    `tried` names the targets that could not be connected to; empty if one was. `condition` is what
+    GRIP.md 3.7 calls the failure. `is_forbidden` says that one is where an untrusted target may not
+    be.
     """
 
-    def __init__(self, why: str, *, tried: Iterable[str] = (), is_forbidden: bool = False) -> None:
+    def __init__(
+        self,
+        why: str,
+        *,
+        tried: Iterable[str] = (),
+        condition: str = "general error",
+        is_forbidden: bool = False,
+    ) -> None:
         self.tried = tuple(tried)
+        self.condition = condition
         self.is_forbidden = is_forbidden
         super().__init__(why)
 

@@ -70,7 +70,7 @@ class FilterCalls:
         except TimeoutError:
             raise FilterError("network request failed: request timed out") from None
         except OriginError as error:
-            raise FilterError(f"network request failed: {_condition(error)}") from None
+            raise FilterError(f"network request failed: {error.condition}") from None
         finally:
             self._count -= 1
 
@@ -101,13 +101,3 @@ async def _read_answer(name: str, response: Response, content: bytes) -> bytes |
 def _as_json(meta: Mapping[str, str]) -> bytes:
     """Write metadata as a header value: JSON in ASCII, so that nothing of it ends the line."""
     return json.dumps(dict(meta), separators=(",", ":"), sort_keys=True).encode()
-
-
-def _condition(error: OriginError) -> str:
-    """Name what went wrong as GRIP.md 3.7 does."""
-    text = str(error).lower()
-    if "certificate" in text or "ssl" in text:
-        return "tls error"
-    if error.tried:
-        return "connection timed out" if "timed out" in text else "connection refused"
-    return "request timed out" if "timed out" in text else "disconnected"

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiohttp import ClientError
+from aiohttp import ClientConnectorError, ClientError, ClientSSLError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
@@ -172,7 +173,8 @@ class _Arriving(Response):
             piece = await self._content.readany()
         except _FAILURES as error:
             self.close()
-            raise OriginError(f"{self.target}: the body broke off: {_why(error)}") from None
+            why = f"{self.target}: the body broke off: {_why(error)}"
+            raise OriginError(why, condition=_unanswered(error)) from None
         if not piece:
             self._release()
         return piece
@@ -276,6 +278,7 @@ class Origins:
         self, targets: Sequence[Target], ask: Callable[[Target], Request], body: Body
     ) -> Response:
         tried = []
+        condition = ""  # of the last one
         for target in targets:
             request = ask(target)
             if isinstance(target.address, BuiltIn):
@@ -287,12 +290,14 @@ class Origins:
                     raise OriginError(f"{target}: {error}", is_forbidden=True) from None
                 except (*_FAILURES, ValueError) as error:
                     tried.append((str(target), _why(error)))
+                    condition = _unconnected(error)
                     break
                 response = await self._ask(connection, target, request, body)
                 if response is not None:
                     return response
         why = ", ".join(f"{name} ({reason})" for name, reason in tried)
-        raise OriginError(f"cannot connect: {why}", tried=[name for name, _ in tried])
+        names = [name for name, _ in tried]
+        raise OriginError(f"cannot connect: {why}", tried=names, condition=condition)
 
     async def _ask(
         self, connection: Connection, target: Target, request: Request, body: Body
@@ -335,7 +340,8 @@ class Origins:
             is_repeatable = request.is_repeatable or request.method in IDEMPOTENT
             if is_dead and whole is not None and is_repeatable:
                 return None
-            raise OriginError(f"{target}: {_why(error)}") from None
+            why = f"{target}: {_why(error)}"
+            raise OriginError(why, condition=_unanswered(error)) from None
 
     async def _upload(self, connection: Connection, head: bytes, body: Body) -> None:
         """Send head and body, as fast as the origin takes them.
@@ -415,6 +421,21 @@ def _announced_length(headers: Headers) -> int:
         if name.lower() == b"content-length":
             return int(value)  # the parser has checked it
     return -1
+
+
+def _unconnected(error: BaseException) -> str:
+    """Name, as GRIP.md 3.7 does, why there is no connection."""
+    if isinstance(error, ClientSSLError | ssl.SSLError):
+        return "tls error"
+    if isinstance(error, asyncio.TimeoutError):
+        return "connection timed out"
+    cause = error.os_error if isinstance(error, ClientConnectorError) else error
+    return "connection refused" if isinstance(cause, ConnectionRefusedError) else "general error"
+
+
+def _unanswered(error: BaseException) -> str:
+    """Name, as GRIP.md 3.7 does, why there is no answer on a connection."""
+    return "request timed out" if isinstance(error, asyncio.TimeoutError) else "disconnected"
 
 
 def _why(error: BaseException) -> str:

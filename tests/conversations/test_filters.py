@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from support.client import Client, Reply
 from support.fanway import Fanway
-from support.origin import Origin
+from support.origin import Answer, Origin, Request, Wire
 from support.spelling import answer, instruct
 from support.wsspelling import control, event, events, opened
 
@@ -57,6 +58,18 @@ def test_124_skip_self(filtered: Filtered, say: Callable[..., None]) -> None:
     say("by nobody\n")
     dana.expect(b"by eve\nby nobody\n")
     nobody.expect(b"by dana\nby eve\nby nobody\n")
+
+
+@pytest.mark.parametrize("action", ["close", "hint"])
+def test_124_actions_are_filtered_as_well(
+    filtered: Filtered, say: Callable[..., None], fanway: Fanway, channel: str, action: str
+) -> None:
+    dana, nobody = filtered("skip-self", meta="user=dana"), filtered("skip-self")
+    fanway.publish(channel, {"http-stream": {"action": action}}, meta={"sender": "dana"})
+    say(MARK)
+    dana.expect(MARK.encode())
+    if action == "close":
+        nobody.expect_end()
 
 
 def test_125_skip_users(filtered: Filtered, say: Callable[..., None]) -> None:
@@ -214,7 +227,7 @@ def test_127_a_long_poll_is_filtered_as_well(
     assert client.response().body == b"hi dana"
 
 
-URL = 'url="/check", user=dana'
+URL = 'url="/debug/check", user=dana'
 
 
 def test_134_http_check(filtered: Filtered, say: Callable[..., None], origin: Origin) -> None:
@@ -224,6 +237,69 @@ def test_134_http_check(filtered: Filtered, say: Callable[..., None], origin: Or
         say(f"{number}\n")
     say(MARK)
     reply.expect(b"0\n" + MARK.encode())
+
+
+@pytest.mark.parametrize(
+    ("meta", "filters", "said", "why"),
+    [
+        ("user=dana", "http-check", answer(), "missing url value"),
+        ('url=""', "http-check", answer(), "missing url value"),
+        (URL, "http-check", answer(status="500 Oh"), "unexpected network request status: code=500"),
+        (URL, "http-check", answer(status="201 Oh"), "unexpected network request status: code=201"),
+        (URL, "http-check", lambda wire, _: None, "network request failed: disconnected"),
+        (
+            'url="http://127.0.0.1:1/"',
+            "http-check",
+            answer(),
+            "network request failed: connection refused",
+        ),
+        (
+            'url="http://nowhere.invalid/"',
+            "http-check",
+            answer(),
+            "network request failed: general error",
+        ),
+        (
+            URL,
+            "http-modify",
+            answer(body=bytes(100_001)),
+            "network response exceeded 100000 bytes",
+        ),
+    ],
+)
+def test_137_in_debug_mode_it_is_told_why_nothing_came_of_a_request(
+    filtered: Filtered,
+    say: Callable[..., None],
+    origin: Origin,
+    meta: str,
+    filters: str,
+    said: Answer,
+    why: str,
+) -> None:
+    reply = filtered(filters, meta=meta, target="/debug/")
+    origin.answers(said)
+    say("x")
+    assert reply.read_to_end() == f"\n\nfilter error: {why}\n".encode()
+
+
+def test_134_items_wait_for_the_answer_to_one_before_them(
+    filtered: Filtered, say: Callable[..., None], origin: Origin, settle: Settle
+) -> None:
+    is_second_published = threading.Event()
+
+    def answers_late(wire: Wire, _: Request) -> None:
+        assert is_second_published.wait(10)
+        wire.send(answer())
+
+    reply = filtered("http-check", meta=URL)
+    origin.answers(answers_late, answer())
+    say("first\n")
+    origin.wait_for_requests(2)
+    say("second\n")
+    settle()
+    assert reply.client.is_silent()
+    is_second_published.set()
+    reply.expect(b"first\nsecond\n")
 
 
 def test_135_http_modify(filtered: Filtered, say: Callable[..., None], origin: Origin) -> None:
@@ -252,8 +328,8 @@ def test_136_what_the_origin_is_asked(
     fanway.publish_stream(channel, "x\n", id="18", prev_id="17", meta={"sender": "eve"})
     reply.expect(b"x\n")
     asked = origin.requests[1]
-    assert (asked.method, asked.target, asked.body) == ("POST", "/check", b"")
-    assert json.loads(asked.one("Sub-Meta") or "") == {"url": "/check", "user": "dana"}
+    assert (asked.method, asked.target, asked.body) == ("POST", "/debug/check", b"")
+    assert json.loads(asked.one("Sub-Meta") or "") == {"url": "/debug/check", "user": "dana"}
     assert json.loads(asked.one("Pub-Meta") or "") == {"sender": "eve"}
     assert asked.one("Grip-Last") == f"{channel}; last-id=17"
     assert asked.one("Grip-Sig")
@@ -338,6 +414,22 @@ def test_124_127_180_filters_go_by_what_a_websocket_has_set(
     say("hi %(user)s", sender="eve")
     say("hi %(user)s", sender="dana")
     assert client.recv(5) == "hi eve"
+
+
+def test_134_136_a_websocket_has_its_origin_asked_by_http(
+    ws: Callable[..., Any], ws_fanway: Fanway, origin: Origin, channel: str
+) -> None:
+    meta = control("set-meta", name="url", value="check?a")
+    subscribe = control("subscribe", channel=channel, filters=["http-modify"])
+    origin.answers(opened(meta, subscribe, event("TEXT", "m:mark")), answer(body=b"new"))
+    client = ws("/folder/ws")
+    assert client.recv(5) == "mark"
+    ws_fanway.publish(channel, {"ws-message": {"content": "old"}}, meta={"sender": "eve"})
+    assert client.recv(5) == "new"
+    asked = origin.requests[1]
+    assert (asked.method, asked.target, asked.body) == ("POST", "/folder/check?a", b"old")
+    assert json.loads(asked.one("Sub-Meta") or "") == {"url": "check?a"}
+    assert json.loads(asked.one("Pub-Meta") or "") == {"sender": "eve"}
 
 
 def test_126_the_channels_of_a_websocket_are_those_it_is_on_now(
