@@ -161,6 +161,10 @@ class Conversation:
         """Do what is due."""
         raise NotImplementedError
 
+    @property
+    def _is_debug(self) -> bool:
+        return self._way.house.is_debug or self._way.route.debug
+
     # -- to the client
 
     def granted(self, count_bytes: int) -> None:
@@ -211,11 +215,15 @@ class Conversation:
         self.link.order(codec.close(self.ref, reason))
         self._way.forget(self)
 
-    def _fail(self, reason: Reason) -> None:
-        """Close the client's side at once because of a limit; the session is over."""
+    def _fail(self, reason: Reason, why: str = "") -> None:
+        """Close the client's side at once because of a limit; the session is over.
+
+        In debug mode the client is told why.
+        """
         self._queue = None
         self._stop_delayed()
-        self.link.order(codec.close(self.ref, 0, reason.close_code or 0))
+        text = to_bytes(why) if self._is_debug else b""
+        self.link.order(codec.close(self.ref, 0, reason.close_code or 0, text))
         self._way.forget(self)
         self._abandon_origin()
 
@@ -260,13 +268,14 @@ class Conversation:
             return
         match message:
             case wscontrol.Subscribe() if len(message.filters) > FILTERS_MAX:
-                self._fail(Reason.INTERNAL)
+                why = f"too many filters for channel '{message.channel}'"
+                self._fail(Reason.INTERNAL, why)
             case wscontrol.Subscribe() | wscontrol.Unsubscribe() | wscontrol.SetMeta():
                 try:
                     self._change(message)
                 except InstructError as error:
                     log.warning("bad_instruct", route=self._way.route.id, reason=str(error))
-                    self._fail(Reason.INTERNAL)
+                    self._fail(Reason.INTERNAL, str(error))
             case wscontrol.Detach():
                 self._detach()
             case wscontrol.KeepAlive() | wscontrol.SendDelayed() if not _fits(message):
@@ -315,7 +324,7 @@ class Conversation:
                 names,
                 prefix=prefix,
                 origin=filter_origin(home, uri, meta),
-                is_debug=way.house.is_debug or way.route.debug,
+                is_debug=self._is_debug,
             )
             for name, filters in self._filters.items()
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from support.origin import Origin
+from support.origin import Origin, Request, Wire
 from support.spelling import answer
 from support.waiting import DEADLINE_SECONDS
 from support.wsspelling import event, events, opened
@@ -215,6 +217,32 @@ def test_155_a_close_answered_without_close_drops_the_client(
     assert time.monotonic() - began < DEADLINE_SECONDS / 2  # it was cut off, it did not give up
     ws_settle()
     assert [one.body for one in origin.requests[1:]] == [event("CLOSE", b"\x0f\xa0bye")]
+
+
+def test_157_a_request_that_is_out_is_completed_before_the_disconnect(
+    ws: Ws, origin: Origin, ws_settle: Settle
+) -> None:
+    """What the client has said since, and what the origin answers, is for nobody."""
+    has_left = threading.Event()
+
+    def answers_late(wire: Wire, _: Request) -> None:
+        assert has_left.wait(10)
+        wire.send(events(MARK))
+
+    origin.answers(opened(), answers_late, events(MARK))
+    client = ws()
+    client.send("a")
+    origin.wait_for_requests(2)
+    client.send("b")
+    ws_settle()
+    client.socket.shutdown(socket.SHUT_RDWR)
+    ws_settle()
+    assert len(origin.requests) == 2
+    has_left.set()
+    assert origin.wait_for_requests(3).body == b"DISCONNECT\r\n"
+    origin.wait_until_answered(3)
+    ws_settle()
+    assert len(origin.requests) == 3
 
 
 def test_157_after_a_clean_close_there_is_no_disconnect(

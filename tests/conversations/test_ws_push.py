@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from support.fanway import Fanway
-from support.origin import Origin
+from support.origin import Origin, Request, Wire
 from support.waiting import until
 from support.wsspelling import GRIP, control, event, events, opened
 
@@ -74,6 +75,27 @@ def test_165_a_published_refresh_asks_the_origin(
     ws_fanway.publish(channel, {"ws-message": {"action": "refresh"}})
     assert client.recv(5) == "fresh"
     assert origin.requests[1].body == b""
+
+
+def test_165_a_refresh_while_a_request_is_out_makes_another(
+    subscribed: Ws, ws_fanway: Fanway, channel: str, origin: Origin, ws_settle: Callable[[], None]
+) -> None:
+    client = subscribed()
+    is_refreshed = threading.Event()
+
+    def answers_late(wire: Wire, _: Request) -> None:
+        assert is_refreshed.wait(10)
+        wire.send(events())
+
+    origin.answers(answers_late, events(event("TEXT", "m:fresh")))
+    client.send("x")
+    origin.wait_for_requests(2)
+    ws_fanway.publish(channel, {"ws-message": {"action": "refresh"}})
+    ws_settle()
+    assert len(origin.requests) == 2
+    is_refreshed.set()
+    assert client.recv(5) == "fresh"
+    assert origin.requests[2].body == b""
 
 
 def test_172_unsubscribed_means_unreached(subscribed: Ws, ws_fanway: Fanway, channel: str) -> None:
@@ -196,12 +218,14 @@ def test_172_to_subscribe_again_replaces_the_filters(
     assert client.recv(5) == "100%%"
 
 
-def test_174_six_filters_close_with_1011(ws: Ws, origin: Origin, channel: str) -> None:
+@pytest.mark.parametrize("path", ["/ws", "/debug/"])
+def test_174_six_filters_close_with_1011(ws: Ws, origin: Origin, channel: str, path: str) -> None:
     subscribe = control("subscribe", channel=channel, filters=["skip-self"] * 6)
     origin.answers(opened(subscribe), events())
     with pytest.raises(ConnectionClosed) as closed:
-        ws().recv(5)
-    assert closed.value.rcvd.code == 1011
+        ws(path).recv(5)
+    reason = f"too many filters for channel '{channel}'" if path == "/debug/" else ""
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1011, reason)
 
 
 def test_177_a_detached_client_still_gets_publishes(
@@ -223,6 +247,11 @@ def test_178_a_keep_alive_comes_by_itself(subscribed: Ws, origin: Origin) -> Non
     assert client.recv(5) == "ka"
     assert client.recv(5) == "ka"
     assert len(origin.requests) == 1
+
+
+def test_178_a_keep_alive_may_be_a_ping(subscribed: Ws, origin: Origin) -> None:
+    subscribed(control("keep-alive", content="ka", timeout=1, message_type="ping"))
+    assert origin.wait_for_requests(2).body == event("PONG", "ka")
 
 
 def test_179_a_delayed_message_comes_after_a_second(subscribed: Ws) -> None:
