@@ -137,6 +137,41 @@ def test_221_no_eol_ids_and_close(stream: Stream, fanway: Fanway, channel: str) 
     reply.expect_end()
 
 
+def test_221_a_hint_makes_polls_ask_again(
+    hold: Callable[..., Client], fanway: Fanway, channel: str
+) -> None:
+    client = hold(answer("Grip-Hold: response", f"Grip-Channel: {channel}"), answer(body=b"again"))
+    publish(fanway, channel, "--hint")
+    assert client.response().body == b"again"
+
+
+def test_221_a_patch_changes_the_body_that_is_held(
+    poll: Callable[..., Client], fanway: Fanway, channel: str
+) -> None:
+    client = poll(channel, body=b'{"a": 1}\n')
+    publish(fanway, channel, '[{"op": "replace", "path": "/a", "value": 2}]', "--patch")
+    assert json.loads(client.response().body) == {"a": 2}
+
+
+def test_221_sender_and_meta_are_for_filters(
+    ask: Callable[..., Client], origin: Origin, fanway: Fanway, channel: str
+) -> None:
+    filters = "filter=skip-self; filter=skip-users"
+    grip = ("Grip-Hold: stream", f"Grip-Channel: {channel}; {filters}", "Grip-Set-Meta: user=dana")
+    origin.answers(answer(*grip, body=b"."))
+    reply = ask().reply()
+    reply.expect(b".")
+    publish(fanway, channel, "not this", "--sender", "dana")
+    publish(fanway, channel, "nor this", "-M", "skip_users=eve,dana")
+    publish(fanway, channel, "this", "--sender", "eve", "-M", "skip_users=eve")
+    reply.expect(b"this\n")
+
+
+def test_221_credentials_want_https() -> None:
+    ended = run_command("publish", "--spec", "http://127.0.0.1:1", "-u", "a:b", "c", "x")
+    assert (ended.returncode, ended.stderr) == (1, "Error: Authentication requires https\n")
+
+
 def test_221_a_failure_says_error_and_exits_1() -> None:
     ended = run_command("publish", "--spec", "http://127.0.0.1:1", "channel", "content")
     assert ended.returncode == 1
