@@ -96,6 +96,8 @@ ORIGIN_FAILED = Refusal(502, Reason.ORIGIN_FAILED.text)
 REQUEST_TOO_LARGE_FOR_GRIP = Refusal(400, "Request too large to accept GRIP instruct.\n")
 EVENTS_NOT_ALLOWED = Refusal(403, "Client not allowed to send WebSocket events directly.\n")
 URI_TOO_LONG = Refusal(500, "Failed to process request.\n")
+# A worker refuses such a target itself; `fanway explain` has no worker.
+BAD_TARGET = Refusal(400, Reason.BAD_REQUEST.text.replace("<why>", "invalid request target"))
 
 # GRIP.md 8.2.
 JSONP_BAD_CALLBACK = Refusal(400, "Invalid callback parameter.\n")

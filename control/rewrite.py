@@ -29,7 +29,7 @@ from control.grip.sign import Key, Signer, Verifier
 from control.link.packets import Opened
 from control.links import Home, address_of, escaped, is_at_home
 from control.origin import Headers, Request
-from control.reasons import Reason, Refusal
+from control.reasons import Refusal
 from control.routes import BuiltIn, Route, Routes, Target
 
 URI_MAX_BYTES = 4096  # of the absolute URI, GRIP.md 8.7
@@ -313,7 +313,7 @@ def split_target(opened: Opened) -> tuple[bytes, bytes]:
         authority, path = rest[:end], rest[end:]
         if authority and b"@" not in authority:
             return authority, path if path.startswith(b"/") else b"/" + path
-    raise Refused(Refusal(400, Reason.BAD_REQUEST.text), f"target {target[:80]!r}")
+    raise Refused(reasons.BAD_TARGET, f"target {target[:80]!r}")
 
 
 def certified_name(target: Target, host: bytes) -> str:

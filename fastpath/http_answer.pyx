@@ -148,6 +148,8 @@ cdef class HttpAnswer(Session):
         cdef bytes body = row[2]
         if text is not None:
             body = body.replace(b"<why>", text)
+        if self._roster.refused is not None:
+            self._roster.refused(self.ref, row[0], body)
         self._keeps = False
         self._reason = reason
         self._roster.tally.add(Counter.REFUSED_REQUESTS, 1)

@@ -20,6 +20,8 @@ _Upgrade = httptools.HttpParserUpgrade
 _CallbackError = httptools.HttpParserCallbackError
 _ParserError = httptools.HttpParserError
 
+cdef str HTTP2_PREFACE = "Pause on PRI/Upgrade"    # what llhttp says of it
+
 
 @cython.final
 cdef class Request:
@@ -77,7 +79,7 @@ cdef class HttpReader:
             except _CallbackError:             # ours: a note could not be taken
                 raise
             except _ParserError as wrong:
-                self._fault(Reason.BAD_REQUEST, str(wrong).encode("utf-8", "replace"))
+                self._fault(Reason.BAD_REQUEST, in_words(str(wrong)))
             break
         if self._in_head and begins and not self.requests:     # nothing else was in this read
             self._head_bytes = <uint64_t> len(data)
@@ -237,7 +239,7 @@ cdef bytes what_is_wrong(Request r, str version, int hosts, bytes host, bytes co
         return b"more than one Host"
     if hosts == 0 and r.minor == 1:
         return b"no Host"
-    if not host.isascii() or any(mark in host for mark in b" \t/@,?#\\"):
+    if not is_authority(host):
         return b"invalid Host"
     if r.length == -1 and r.minor == 0:
         return b"Transfer-Encoding on HTTP/1.0"
@@ -247,6 +249,27 @@ cdef bytes what_is_wrong(Request r, str version, int hosts, bytes host, bytes co
         return b"CONNECT is not supported"
     if r.target[:1] == b"/" or (r.target == b"*" and r.method == b"OPTIONS"):
         return None
-    if r.target[:7].lower() == b"http://" or r.target[:8].lower() == b"https://":
-        return None
-    return b"invalid request target"
+    # The authority of the absolute form takes the place of Host (RFC 9112, 3.2.2).
+    host = authority_of(r.target)
+    return None if host and is_authority(host) else b"invalid request target"
+
+
+cdef bytes authority_of(bytes target):
+    # Of a target in absolute form; empty if it has none, or the target is in no such form.
+    cdef bytes scheme, separator, rest
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        return b""
+    return rest.partition(b"/")[0].partition(b"?")[0]
+
+
+cdef bint is_authority(bytes text) except -1:
+    # Whether it can be taken for one host and port only. Empty: Host of a target without any.
+    return text.isascii() and not any(mark in text for mark in b" \t/@,?#\\")
+
+
+cdef bytes in_words(str wrong):
+    # llhttp's reason, for the client.
+    if wrong == HTTP2_PREFACE:
+        return b"HTTP/2 is not supported"
+    return wrong.encode("utf-8", "replace")

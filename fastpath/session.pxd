@@ -91,6 +91,7 @@ cdef class Roster:
         public object make_websocket       # (roster) -> the session of an accepted handshake
         public bint draining
         public object report               # called with (event, ref, exception) for our own faults
+        public object refused              # called with (ref, status, text) for refused requests
         object _loop
         object _timer                      # the one timer, or None
         uint64_t _timer_ms                 # when it fires; 0: it does not

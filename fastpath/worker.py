@@ -98,6 +98,8 @@ class Worker:
             limits = Limits(LIMITS_BEFORE_WELCOME)
             self._roster = Roster(self._loop, HoldTable(), Wheel(), tally, limits)
             self._roster.report = self._report
+            if self._options.log_level == "debug":
+                self._roster.refused = self._refused
             self._roster.make_websocket = WsSession
             self._fanout = Fanout(self._roster)
             self._link = Link(
@@ -148,6 +150,9 @@ class Worker:
 
     def _report(self, event, ref, wrong):
         self._log.error(event, ref=f"{ref:016x}", error=repr(wrong))
+
+    def _refused(self, ref, status, text):
+        self._log.debug("refused", ref=f"{ref:016x}", status=status, reason=text.decode().strip())
 
     # -- listening, and the end -----------------------------------------------------------------
 

@@ -83,6 +83,11 @@ def test_the_log_is_quiet_about_requests_unless_asked(
         client.send(request(origin.host, "/a-path")).response()
         client.close()
         until(lambda: any("/a-path" in line for line in loud.lines), "a line of the request")
+        client = Client(loud.address)
+        client.send(b"GET / HTTP/1.1\r\n\r\n").response()
+        client.close()
+        line = loud.wait_for_log("refused")
+        assert (line["status"], line["reason"]) == (400, "Failed to parse request: no Host")
 
 
 def test_a_stranger_cannot_write_a_line_of_the_log(hub: Hub, origin: Origin) -> None:

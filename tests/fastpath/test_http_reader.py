@@ -202,6 +202,10 @@ def test_one_upgrade_behind_another(read: Read) -> None:
         (b"GET foo HTTP/1.1\r\nHost: a\r\n\r\n", None),
         (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", b"invalid request target"),
         (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", b"invalid request target"),
+        (b"GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", b"invalid request target"),
+        (b"GET http://a,b/ HTTP/1.1\r\nHost: a\r\n\r\n", b"invalid request target"),
+        (b"GET http:///path HTTP/1.1\r\nHost: a\r\n\r\n", None),
+        (b"GET http://?query HTTP/1.1\r\nHost: a\r\n\r\n", None),
         (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", b"CONNECT is not supported"),
         (
             b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -219,7 +223,7 @@ def test_one_upgrade_behind_another(read: Read) -> None:
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", None),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", None),
         (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", None),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", None),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"HTTP/2 is not supported"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", None),
         (
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
