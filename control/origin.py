@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiohttp import ClientConnectorError, ClientError, ClientSSLError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
@@ -24,6 +22,7 @@ from aiohttp.streams import StreamReader
 
 from control.destinations import Destinations, ForbiddenAddress
 from control.errors import OriginError
+from control.origin_failures import FAILURES, in_words, when_unanswered, when_unconnected
 from control.routes import BuiltIn, Target
 
 # Of an origin's answer: policies are long, and HEADERS_MAX of them fit a packet of the link.
@@ -34,8 +33,6 @@ READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading from the origin at twice 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 # RFC 9110 8.6: without a body, these send no Content-Length: 0.
 BODILESS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"DELETE", b"CONNECT"})
-
-_FAILURES = (ClientError, HttpProcessingError, OSError, asyncio.TimeoutError)
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -171,10 +168,10 @@ class _Arriving(Response):
     async def read(self) -> bytes:
         try:
             piece = await self._content.readany()
-        except _FAILURES as error:
+        except FAILURES as error:
             self.close()
-            why = f"{self.target}: the body broke off: {_why(error)}"
-            raise OriginError(why, condition=_unanswered(error)) from None
+            why = f"{self.target}: the body broke off: {in_words(error)}"
+            raise OriginError(why, condition=when_unanswered(error)) from None
         if not piece:
             self._release()
         return piece
@@ -288,9 +285,9 @@ class Origins:
                     connection = await self.destinations.connect(target, request.tls_name)
                 except ForbiddenAddress as error:
                     raise OriginError(f"{target}: {error}", is_forbidden=True) from None
-                except (*_FAILURES, ValueError) as error:
-                    tried.append((str(target), _why(error)))
-                    condition = _unconnected(error)
+                except (*FAILURES, ValueError) as error:
+                    tried.append((str(target), in_words(error)))
+                    condition = when_unconnected(error)
                     break
                 response = await self._ask(connection, target, request, body)
                 if response is not None:
@@ -332,7 +329,7 @@ class Origins:
             if upload is not None:
                 upload.cancel()
             connection.close()
-            if not isinstance(error, _FAILURES):
+            if not isinstance(error, FAILURES):
                 raise
             is_dead = is_reused and not isinstance(
                 error, (asyncio.TimeoutError, HttpProcessingError)
@@ -340,8 +337,8 @@ class Origins:
             is_repeatable = request.is_repeatable or request.method in IDEMPOTENT
             if is_dead and whole is not None and is_repeatable:
                 return None
-            why = f"{target}: {_why(error)}"
-            raise OriginError(why, condition=_unanswered(error)) from None
+            why = f"{target}: {in_words(error)}"
+            raise OriginError(why, condition=when_unanswered(error)) from None
 
     async def _upload(self, connection: Connection, head: bytes, body: Body) -> None:
         """Send head and body, as fast as the origin takes them.
@@ -352,7 +349,7 @@ class Origins:
         protocol = connection.protocol
         assert protocol is not None
         is_chunked = body.length < 0
-        with contextlib.suppress(*_FAILURES):
+        with contextlib.suppress(*FAILURES):
             _write(connection, head)
             async for piece in body.pieces():
                 _write(connection, b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
@@ -421,25 +418,3 @@ def _announced_length(headers: Headers) -> int:
         if name.lower() == b"content-length":
             return int(value)  # the parser has checked it
     return -1
-
-
-def _unconnected(error: BaseException) -> str:
-    """Name, as GRIP.md 3.7 does, why there is no connection."""
-    if isinstance(error, ClientSSLError | ssl.SSLError):
-        return "tls error"
-    if isinstance(error, asyncio.TimeoutError):
-        return "connection timed out"
-    cause = error.os_error if isinstance(error, ClientConnectorError) else error
-    return "connection refused" if isinstance(cause, ConnectionRefusedError) else "general error"
-
-
-def _unanswered(error: BaseException) -> str:
-    """Name, as GRIP.md 3.7 does, why there is no answer on a connection."""
-    return "request timed out" if isinstance(error, asyncio.TimeoutError) else "disconnected"
-
-
-def _why(error: BaseException) -> str:
-    """Say in a few words, for the log, what an exception means."""
-    if isinstance(error, asyncio.TimeoutError):
-        return "timed out"
-    return str(error) or type(error).__name__

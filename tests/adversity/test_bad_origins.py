@@ -55,6 +55,59 @@ def test_the_log_says_why(ask: Ask, origin: Origin, fanway: Fanway) -> None:
     assert "Grip-Hold must be set" in str(line)
 
 
+COOKIE = b"Set-Cookie: sid=secret\r\n"
+CLOSED = "the connection was closed before the head of the answer was complete"
+WHY: dict[str, tuple[Act, str]] = {
+    "closes at once": (says(), CLOSED),
+    "closes in the head": (says(HEAD + COOKIE), CLOSED),
+    "resets": (lambda wire, _: wire.reset(), "Connection reset by peer"),
+    "two lengths": (
+        says(HEAD + COOKIE + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+        "malformed: Duplicate Content-Length",
+    ),
+    "NUL in a header": (
+        says(HEAD + COOKIE[:-2] + b"\0\r\nContent-Length: 0\r\n\r\n"),
+        "malformed: Invalid HTTP header",
+    ),
+    "more than its length": (
+        says(HEAD + b"Content-Length: 2\r\n\r\nok secret"),
+        "malformed: Bad status line",
+    ),
+    "less than its length": (
+        says(HEAD + b"Content-Length: 9\r\n\r\nsecret"),
+        "the body broke off: shorter than its Content-Length",
+    ),
+    "no last chunk": (
+        says(HEAD + b"Transfer-Encoding: chunked\r\n\r\n6\r\nsecret\r\n"),
+        "the body broke off: ended without its last chunk",
+    ),
+    "bad chunk": (
+        says(HEAD + b"Transfer-Encoding: chunked\r\n\r\nsecret\r\n"),
+        "malformed: Invalid character in chunk size",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHY)
+def test_the_log_says_in_words_what_an_origin_did_and_shows_nothing_it_said(
+    ask: Ask, origin: Origin, fanway: Fanway, name: str
+) -> None:
+    since = len(fanway.lines)
+    act, why = WHY[name]
+    origin.answers(act)
+    ask("/", "Connection: close", method="POST").rest()
+    line = fanway.wait_for_log("origin_failed", since)
+    assert f": {why}" in line["reason"]
+    assert "secret" not in str(line)
+
+
+def test_the_log_says_that_a_target_refuses(connect: Ask, fanway: Fanway) -> None:
+    since = len(fanway.lines)
+    connect().send(request("refused.test")).response()
+    line = fanway.wait_for_log("origin_failed", since)
+    assert "(Connection refused)" in line["reason"]
+
+
 # The head with the first half of a body, and what follows when the client has seen that.
 BROKEN_BODIES: dict[str, tuple[bytes, bytes]] = {
     "sized, too short": (HEAD + b"Content-Length: 100\r\n\r\nhalf", b""),
