@@ -15,6 +15,7 @@ from control import check_command, convert_command, demo, log, publish_command, 
 from control.config import Settings, SettingsError, about, words
 from control.config_sources import did_you_mean, load, pushpin_conf_of
 from control.config_text import example, explained, flag, groups
+from control.errors import ConfigError
 from control.listeners import ListenError
 from control.routes_load import load_routes
 
@@ -193,12 +194,29 @@ def _run(args: argparse.Namespace) -> int:
     for meaning in conf.missed if conf else ():
         print(f"fanway: {meaning}", file=sys.stderr)
     load_routes(settings)  # fails here, in one line, rather than in control
+    _try_keys(settings)
     log.configure(settings.log_level, settings.log_format, role="supervisor")
     try:
         return supervisor.run(settings)
     except ListenError as error:
         print(f"fanway: {error}", file=sys.stderr)
         return 1
+
+
+def _try_keys(settings: Settings) -> None:
+    """SettingsError if a key cannot be used: requests would go out unsigned, or none be trusted."""
+    if not (settings.sig_key or settings.upstream_key):
+        return
+    # Brings cryptography; `fanway run` is to start quickly.
+    from control.grip.sign import Key, Signer  # noqa: PLC0415
+
+    try:
+        key = Key.from_setting(settings.sig_key, Path())
+        if key is not None:
+            Signer(settings.sig_iss, key)
+        Key.from_setting(settings.upstream_key, Path(), "upstream_key")
+    except ConfigError as error:
+        raise SettingsError([str(error)]) from None
 
 
 def _check(args: argparse.Namespace) -> int:

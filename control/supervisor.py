@@ -31,6 +31,8 @@ START_SECONDS = 1.0  # who ends sooner has not started
 START_FAILURES_MAX = 3  # in a row, before the first start that lasted
 STOP_GRACE_SECONDS = 3.0  # beyond the deadline that a worker keeps itself
 CONTROL_STOP_SECONDS = 5.0
+# timeout(1) signals a process and then the group that it is in: that is one request, heard twice.
+ECHO_SECONDS = 0.5
 WORKER_FD_SPARE_COUNT = 64  # descriptors of a worker that are not clients
 
 # What runs `-m control` and `-m fastpath`; -P, so that neither is ever looked for in the current
@@ -111,14 +113,19 @@ class Child:
 
 @dataclass(slots=True)
 class StopRequest:
-    """What the signals said: the first asks for an orderly end, the second for an end."""
+    """What the signals said: the first asks for an orderly end, a later one for an end."""
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     at_once: asyncio.Event = field(default_factory=asyncio.Event)
+    _asked_at: float = 0.0
 
-    def take(self) -> None:
-        """Take one SIGTERM or SIGINT."""
-        (self.at_once if self.asked.is_set() else self.asked).set()
+    def take(self, now: float) -> None:
+        """Take one SIGTERM or SIGINT, at this time in seconds."""
+        if not self.asked.is_set():
+            self._asked_at = now
+            self.asked.set()
+        elif now - self._asked_at >= ECHO_SECONDS:
+            self.at_once.set()
 
 
 def run(settings: Settings, *, python: Sequence[str] = PYTHON) -> int:
@@ -173,7 +180,7 @@ async def _supervise(settings: Settings, listeners: Listeners, children: list[Ch
     request = StopRequest()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, request.take)
+        loop.add_signal_handler(number, lambda: request.take(loop.time()))
     loop.add_signal_handler(signal.SIGHUP, control.signal, signal.SIGHUP)
 
     tasks = {child.name: asyncio.create_task(child.run()) for child in children}

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from joserfc.jwk import ECKey
 
 from support.fanway import Fanway, run_command
 
@@ -85,6 +86,27 @@ def test_a_routes_file_without_a_route(tmp_path: Path) -> None:
 
 def test_a_route_that_cannot_be_read() -> None:
     assert_refused("--route", "* nonsense", *ANYWHERE, names=("nonsense",))
+
+
+@pytest.mark.parametrize("setting", ["sig_key", "upstream_key"])
+def test_a_key_file_that_is_not_there(setting: str, tmp_path: Path) -> None:
+    file = str(tmp_path / "missing.pem")
+    flag = f"--{setting.replace('_', '-')}"
+    assert_refused(*ROUTE, flag, f"file:{file}", names=(setting, file, "No such file"))
+
+
+@pytest.mark.parametrize("setting", ["sig_key", "upstream_key"])
+def test_a_file_that_is_no_key(setting: str, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("to do")
+    flag = f"--{setting.replace('_', '-')}"
+    assert_refused(*ROUTE, flag, f"file:{file}", names=(setting, str(file), "neither PEM"))
+
+
+def test_a_public_key_to_sign_with(tmp_path: Path) -> None:
+    file = tmp_path / "public.pem"
+    file.write_bytes(ECKey.generate_key("P-256").as_pem(private=False))
+    assert_refused(*ROUTE, "--sig-key", f"file:{file}", names=("sig_key", "private"))
 
 
 def test_an_unknown_flag() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from control.supervisor import ECHO_SECONDS, StopRequest
 from support import child
 from support.waiting import until
 
@@ -25,6 +26,7 @@ log.configure("info", "json", role="supervisor")
 supervisor.STOP_GRACE_SECONDS = 0.3
 supervisor.CONTROL_STOP_SECONDS = 0.3
 supervisor.START_SECONDS = 0.3
+supervisor.ECHO_SECONDS = 0.0
 sys.exit(supervisor.run(settings, python=[sys.executable, sys.argv[2]]))
 """
 SETTINGS: dict[str, Any] = {
@@ -191,6 +193,16 @@ def test_a_second_signal_stops_at_once(supervise: Supervise) -> None:
     running.signal(signal.SIGINT)
     assert running.exit_code() == 1
     assert all(is_gone(pid) for _, pid in running.lines("ready"))
+
+
+def test_a_signal_and_its_echo_are_one_request() -> None:
+    request = StopRequest()
+    request.take(100.0)
+    request.take(100.1)
+    assert request.asked.is_set()
+    assert not request.at_once.is_set()
+    request.take(100.0 + ECHO_SECONDS)
+    assert request.at_once.is_set()
 
 
 @pytest.mark.parametrize(
