@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from control.errors import OriginError
 from control.link.server import Link
-from control.links import Home
+from control.links import Home, without_query
 from control.log import log
 from control.origin import Response
 
@@ -40,7 +40,7 @@ class GoneLinks:
     def tell(self, link: Link, ref: int, home: Home, uri: str) -> None:
         """Make the request of a session's gone link."""
         if len(self._tasks) >= WAITING_MAX:
-            log.warning("gone_link_dropped", uri=uri)
+            log.warning("gone_link_dropped", uri=without_query(uri))
             return
         key = link, ref
         task = self._under_way[key] = asyncio.create_task(self._tell(home, uri))
@@ -68,9 +68,12 @@ class GoneLinks:
                 finally:
                     response.close()
             if not 200 <= response.status < 300 or body:
-                why = f"status {response.status}, {len(body)} bytes"
-                log.warning("gone_link_failed", uri=uri, reason=why)
+                self._failed(uri, f"status {response.status}, {len(body)} bytes")
         except OriginError as error:
-            log.warning("gone_link_failed", uri=uri, reason=str(error))
+            self._failed(uri, str(error))
         except Exception:
             log.exception("internal_error", where="gone")
+
+    @staticmethod
+    def _failed(uri: str, why: str) -> None:
+        log.warning("gone_link_failed", uri=without_query(uri), reason=why)

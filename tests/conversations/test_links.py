@@ -315,6 +315,20 @@ def test_98_and_before_a_request_is_made_again(
     assert [asked.method for asked in origin.requests] == ["GET", "POST", "GET"]
 
 
+def test_98_a_failure_is_logged_without_the_query(
+    hold: Hold, origin: Origin, fanway: Fanway, channel: str
+) -> None:
+    since = len(fanway.lines)
+    link = "Grip-Link: </bye?token=secret>; rel=gone"
+    grip = ("Grip-Hold: response", f"Grip-Channel: {channel}", link)
+    client = hold(answer(*grip), answer(status="500 No"))
+    fanway.publish_response(channel, "done")
+    client.response()
+    line = fanway.wait_for_log("gone_link_failed", since)
+    assert line["uri"].endswith("/bye")
+    assert "secret" not in str(line)
+
+
 def test_99_the_gone_link_of_a_page_is_ignored(
     ask: Ask, origin: Origin, channel: str, settle: Settle
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,13 @@ def test_health_is_json(fanway: Fanway) -> None:
 )
 def test_metrics_have(fanway: Fanway, name: str) -> None:
     assert name in fanway.control("GET", "/metrics").body
+
+
+def test_each_metric_is_in_the_guide(fanway: Fanway) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    listed = re.findall(r"^# TYPE (fanway_\w+) ", fanway.control("GET", "/metrics").body, re.M)
+    assert "fanway_deliveries_total" in listed
+    assert [name for name in listed if f"| `{name}` |" not in guide] == []
 
 
 def test_a_publish_and_its_deliveries_are_counted(

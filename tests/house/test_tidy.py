@@ -152,3 +152,11 @@ def test_the_tour_names_what_exists() -> None:
         else:
             unknown = [word for word in re.findall(r"[A-Za-z_]\w*", name) if word not in code]
             assert not unknown, f"{name}: {unknown}"
+
+
+def test_the_guide_has_every_event_of_the_log() -> None:
+    said = re.compile(r'\blog\.(?:info|warning|error)\(\s*"(\w+)"')
+    events = {name for path in sources(*PLANES) for name in said.findall(path.read_text())}
+    assert "worker_linked" in events
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    assert [name for name in sorted(events) if f"`{name}`" not in guide] == []
