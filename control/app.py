@@ -253,6 +253,7 @@ class Control:
 
     def _load_routes(self) -> Rewriter:
         """Read the routes; what is wrong with them is logged. SettingsError: there are none."""
+        self._routes_stamp = self._settings.routes_stamp()  # before: a change meanwhile is seen
         routes, errors = load_routes(self._settings)
         for error in errors:
             log.warning("route_warning" if error.is_warning else "route_skipped", why=str(error))
@@ -273,12 +274,9 @@ class Control:
 
     async def watch_routes(self) -> None:
         """Read the routes again whenever their file has changed."""
-        seen = self._settings.routes_stamp()
         while True:
             await asyncio.sleep(ROUTES_CHECK_SECONDS)
-            stamp = self._settings.routes_stamp()
-            if stamp != seen:
-                seen = stamp
+            if self._settings.routes_stamp() != self._routes_stamp:
                 self.reload_routes()
 
     # -- what the workers report
