@@ -22,13 +22,16 @@ DIRECTIVES = {
     "overflowcheck": False,
 }
 
+# Python's own flags have -Wsign-compare, which what Cython makes of `except ENUM` does not satisfy.
+FLAGS = ["-Wno-sign-compare", *(["-O1", "-g"] if DEBUG else ["-O2", "-g0"])]
+
 extensions = [
     Extension(
         f"fastpath.{source.stem}",
         [str(source)],
         include_dirs=["fastpath"],
         define_macros=[("FASTPATH_DEBUG", str(int(DEBUG)))],
-        extra_compile_args=["-O1", "-g"] if DEBUG else ["-O2", "-g0"],
+        extra_compile_args=FLAGS,
         depends=[str(header) for header in sorted(Path("fastpath").glob("*.h"))],
     )
     for source in sorted(Path("fastpath").glob("*.pyx"))
