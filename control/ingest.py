@@ -144,6 +144,8 @@ class Ingest:
             body = await _read(request)
         except TimeoutError:
             return _text(408, "Request body took too long.\n")
+        except ConnectionError:
+            return _text(400, "Request body is incomplete.\n")  # which nobody is there to read
         try:
             items = items_from_json(body)
         except ItemError as error:

@@ -123,6 +123,20 @@ def test_while_a_publish_is_on_its_way(
         last.expect(f"{number:02d}".encode() * 20_000)
 
 
+@pytest.mark.parametrize("how", LEAVE)
+def test_a_publisher_in_its_body(connect: Connect, fanway: Fanway, how: str) -> None:
+    head = (
+        b"POST /publish/ HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n"
+    )
+    since = len(fanway.lines)
+    client = connect(fanway.control_addresses[0]).send(head)
+    assert client.receive().startswith(b"HTTP/1.1 100 ")
+    LEAVE[how](client.send(b'{"items": ['))
+    assert fanway.is_healthy()
+    fanway.publish_stream("nobody", "x")
+    assert fanway.events("internal_error", since) == []
+
+
 def test_a_client_that_leaves_with_a_request_pipelined_behind_a_hold(
     poll: Callable[..., Client], fanway: Fanway, origin: Origin, channel: str
 ) -> None:
