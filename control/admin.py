@@ -5,7 +5,7 @@ Answers as values; `ingest` carries them. Looks at everything and changes nothin
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -18,12 +18,14 @@ def metrics(registry: CollectorRegistry, accept: str) -> tuple[str, bytes]:
     return content_type, encode(registry)
 
 
-def health(linked: Collection[int], worker_count: int) -> tuple[int, bytes]:
-    """Status and JSON body for GET /healthz: 200 while every worker is linked, else 503."""
+def health(linked: Collection[int], silent: Sequence[int], worker_count: int) -> tuple[int, bytes]:
+    """Status and JSON body for GET /healthz: 200 while every worker is linked and answers."""
     missing = [worker for worker in range(worker_count) if worker not in linked]
+    is_ok = not missing and not silent
     body = {
-        "status": "degraded" if missing else "ok",
+        "status": "ok" if is_ok else "degraded",
         "workers": worker_count,
         "missing_workers": missing,
+        "silent_workers": silent,
     }
-    return (503 if missing else 200), orjson.dumps(body) + b"\n"
+    return (200 if is_ok else 503), orjson.dumps(body) + b"\n"

@@ -113,7 +113,8 @@ async def started(
         stack.push_async_callback(control.ingest.stop)
         await control.ingest.start(sockets)
         await control.serve_pushpin_metrics(stack)
-        for watch in (control.end_lingering(), control.watch_routes()):
+        watches = (control.end_lingering(), control.watch_routes(), control.links.keep_pinging())
+        for watch in watches:
             stack.callback(asyncio.create_task(watch).cancel)
         yield control
 
@@ -329,7 +330,7 @@ class Control:
             case Tally():
                 self._stats.worker_tallied(link.worker, report.counts)
             case _:
-                pass  # HELLO is the link's own, PONG says nothing more than that it came
+                pass  # what only those who are told all of it want to know
 
     def _held(self, link: Link, held: Held) -> None:
         channel = to_text(held.channel)

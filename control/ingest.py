@@ -163,7 +163,8 @@ class Ingest:
         return _response(200, content_type, body)
 
     async def _health(self, request: web.BaseRequest) -> web.Response:
-        status, body = admin.health(self._links.links, self._links.worker_count)
+        links = self._links
+        status, body = admin.health(links.links, links.silent_workers, links.worker_count)
         return _response(status, JSON, body)
 
 

@@ -15,8 +15,11 @@ from typing import Protocol, cast
 
 from control.errors import LinkError
 from control.link import codec, reports
-from control.link.packets import AnyReport, Hello, Packet
+from control.link.packets import AnyReport, Hello, Packet, Pong
 from control.log import log
+
+PING_SECONDS = 0.5  # between two rounds of PING: sixteen bytes for each worker
+SILENT_ROUNDS_MAX = 4  # two seconds; a worker is busy for tens of milliseconds, not for so long
 
 
 class Reports(Protocol):
@@ -26,7 +29,7 @@ class Reports(Protocol):
         """A worker is linked, and can be given orders."""
 
     def reported(self, link: Link, report: AnyReport) -> None:
-        """A greeted worker has reported something."""
+        """A greeted worker has reported something. HELLO and PONG are the link's own."""
 
     def lost(self, link: Link) -> None:
         """A greeted worker's link is gone; orders to it go nowhere."""
@@ -45,6 +48,7 @@ class Link(asyncio.Protocol):
         self.worker = -1  # until greeted
         self.pid = 0
         self.orders_count = 0
+        self._silent_rounds = 0  # of PING, since one went out that has no answer yet
 
     # -- orders
 
@@ -80,6 +84,24 @@ class Link(asyncio.Protocol):
         written = self._transport.get_write_buffer_size() if self._transport else 0
         return written + sum(map(len, self._unwritten))
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the worker is linked and does not answer: it is frozen, or much too busy."""
+        return self._silent_rounds > SILENT_ROUNDS_MAX
+
+    def ping(self) -> None:
+        """Ask whether somebody is there; while no answer has come, take note of another round.
+
+        Rounds are counted, not seconds: when it is control that was away, the answers have come
+        meanwhile, and no round has gone by. One PING is out at a time, so that they do not pile
+        up in front of a frozen worker.
+        """
+        if not self._silent_rounds:
+            self.order(codec.ping())
+        self._silent_rounds += 1
+        if self._silent_rounds == SILENT_ROUNDS_MAX + 1:
+            log.warning("worker_silent", worker=self.worker, pid=self.pid)
+
     def close(self) -> None:
         """Cut the link."""
         if self._transport is not None:
@@ -113,6 +135,10 @@ class Link(asyncio.Protocol):
             self._greet(report)
         elif self.worker < 0:
             raise LinkError(f"{type(report).__name__} before HELLO")
+        elif isinstance(report, Pong):
+            if self.is_silent:
+                log.info("worker_answers", worker=self.worker, pid=self.pid)
+            self._silent_rounds = 0
         else:
             self._server.reports.reported(self, report)
 
@@ -176,6 +202,22 @@ class LinkServer:
             link.close()
         if self._listener is not None:
             await self._listener.wait_closed()
+
+    async def keep_pinging(self) -> None:
+        """Ask every worker at a fixed pace whether it is there, until cancelled."""
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            self.ping()
+
+    def ping(self) -> None:
+        """Ask every worker once (`Link.ping`)."""
+        for link in self.links.values():
+            link.ping()
+
+    @property
+    def silent_workers(self) -> list[int]:
+        """The workers that are linked and do not answer."""
+        return sorted(worker for worker, link in self.links.items() if link.is_silent)
 
     async def uncongested(self) -> None:
         """Wait until no link's backlog is over `backlog_max_bytes`."""

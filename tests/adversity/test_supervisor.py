@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -67,6 +68,26 @@ def test_a_killed_worker_is_restarted_and_health_says_so(
         reply.expect(b" again")
         reply.client.close()
         assert fanway.events("died")
+
+
+def test_a_frozen_worker_is_unhealthy_until_it_goes_on(
+    house: Fanway, origin: Origin, channel: str
+) -> None:
+    with house as fanway:
+        (pid,) = fanway.pids("fastpath")
+        reply = streamed(fanway, origin, channel)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            until(lambda: not fanway.is_healthy(), "not healthy while the worker is frozen")
+            body = json.loads(fanway.control("GET", "/healthz").body)
+            assert (body["missing_workers"], body["silent_workers"]) == ([], [0])
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        until(fanway.is_healthy, "healthy again")
+        fanway.publish_stream(channel, " still here")
+        reply.expect(b" still here")
+        reply.client.close()
+        assert len(fanway.events("worker_silent")) == 1
 
 
 def test_a_connection_that_waits_to_be_accepted_outlives_the_crash_of_a_worker(

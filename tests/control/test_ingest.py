@@ -15,6 +15,7 @@ import pytest
 from control.app import Control, started
 from control.config import Settings
 from control.ingest import _negotiate
+from control.link.server import SILENT_ROUNDS_MAX
 from support.fake_worker import FakeWorker, eventually
 
 ITEM = {"channel": "a", "http-stream": {"content": "x"}}
@@ -295,11 +296,26 @@ async def test_a_congested_link_makes_publishers_wait(tmp_path: Path):
 async def test_health_names_the_workers_that_are_missing(api: Scene):
     answer = await api.say(get("/healthz"))
     assert answer.status == 503
-    assert json.loads(answer.body) == {"status": "degraded", "workers": 2, "missing_workers": [1]}
+    said = json.loads(answer.body)
+    assert (said["status"], said["workers"], said["missing_workers"]) == ("degraded", 2, [1])
     async with FakeWorker(api.worker.path, 1) as other:
         await other.greet()
         answer = await api.say(get("/healthz"))
         assert (answer.status, json.loads(answer.body)["status"]) == (200, "ok")
+
+
+async def test_health_names_the_workers_that_do_not_answer(api: Scene):
+    async with FakeWorker(api.worker.path, 1) as other:
+        await other.greet()
+        for _ in range(SILENT_ROUNDS_MAX + 1):
+            api.control.links.ping()
+        assert api.control.links.silent_workers == [0, 1]
+        api.worker.pong()
+        await eventually(lambda: api.control.links.silent_workers == [1])
+        answer = await api.say(get("/healthz"))
+        said = json.loads(answer.body)
+        assert (answer.status, said["status"]) == (503, "degraded")
+        assert (said["missing_workers"], said["silent_workers"]) == ([], [1])
 
 
 async def test_metrics_are_for_prometheus(api: Scene):

@@ -24,7 +24,7 @@ NO_HEADERS: list[tuple[bytes, bytes]] = []
 OPS = {
     0x41: "WELCOME", 0x42: "RESPOND", 0x43: "SEND", 0x44: "FINISH", 0x45: "ACCEPT", 0x46: "HOLD",
     0x47: "SUBSCRIBE", 0x48: "UNSUBSCRIBE", 0x49: "PUBLISH", 0x4A: "CLOSE", 0x4B: "GRANT",
-    0x4C: "RELEASE", 0x4F: "KEEP_ALIVE", 0x50: "VERDICT",
+    0x4C: "RELEASE", 0x4E: "PING", 0x4F: "KEEP_ALIVE", 0x50: "VERDICT",
 }
 # fmt: on
 
@@ -249,19 +249,28 @@ class FakeWorker:
     def signalled(self, ref: int, what: int) -> None:
         self.report(0x07, ref, bytes((what,)))
 
+    def pong(self) -> None:
+        self.report(0x0B)
+
     def tally(self, counts: dict[str, int]) -> None:
         self.report(0x0A, 0, json.dumps(counts).encode())
 
     async def order(self, name: str | None = None) -> Order:
-        """The next order, which must be of that name."""
+        """The next order, which must be of that name. PING is answered, unless it is awaited."""
+        while True:
+            order = await self._read()
+            if order.name != "PING" or name == "PING":
+                assert name in (None, order.name), order
+                return order
+            self.pong()
+
+    async def _read(self) -> Order:
         async with asyncio.timeout(DEADLINE_SECONDS):
             size, op, flags, reserved, ref = HEADER.unpack(await self.reader.readexactly(16))
             payload = await self.reader.readexactly(size)
         assert reserved == 0
         self.orders_count += 1
-        order = read_order(op, flags, ref, payload)
-        assert name in (None, order.name), order
-        return order
+        return read_order(op, flags, ref, payload)
 
     async def gone(self) -> bool:
         """Whether control has closed the link: waits for it, reads what is left."""

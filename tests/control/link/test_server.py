@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import structlog
 
 from control.link import codec
 from control.link.packets import AnyReport, Granted, Kind, Synced
-from control.link.server import Link, LinkServer
+from control.link.server import SILENT_ROUNDS_MAX, Link, LinkServer
 from support.fake_worker import FakeWorker, eventually
 
 BACKLOG_MAX_BYTES = 100_000
@@ -51,6 +52,10 @@ class Scene:
 
     async def link(self, worker: int = 0) -> Link:
         return await eventually(lambda: self.server.links.get(worker))
+
+    async def answered(self, worker: int) -> None:
+        link = self.server.links[worker]
+        await eventually(lambda: not link._silent_rounds)
 
 
 @pytest.fixture
@@ -233,6 +238,43 @@ async def test_a_worker_that_dies_congested_lets_publishers_go_on(scene: Scene):
         await asyncio.sleep(0)
         assert not waiting.done()
     await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_worker_that_does_not_answer_is_silent_until_it_does(scene: Scene):
+    async with scene.worker(0) as frozen, scene.worker(1) as other:
+        await frozen.greet(synced=False)
+        await other.greet(synced=False)
+        with structlog.testing.capture_logs() as lines:
+            for _ in range(3 * SILENT_ROUNDS_MAX):
+                scene.server.ping()
+                await other.order("PING")
+                other.pong()
+                await scene.answered(1)
+            assert scene.server.silent_workers == [0]
+            frozen.pong()
+            await eventually(lambda: not scene.server.silent_workers)
+        assert [(line["event"], line["worker"]) for line in lines] == [
+            ("worker_silent", 0),
+            ("worker_answers", 0),
+        ]
+        scene.server.ping()  # once more, and it can be silent again
+        await frozen.order("PING")
+        await frozen.order("PING")
+        for _ in range(SILENT_ROUNDS_MAX):
+            assert scene.server.silent_workers == []
+            scene.server.ping()
+        assert 0 in scene.server.silent_workers
+
+
+async def test_one_ping_is_out_at_a_time(scene: Scene):
+    async with scene.worker() as worker:
+        await worker.greet(synced=False)
+        link = await scene.link()
+        for _ in range(100):
+            scene.server.ping()
+        link.order(codec.finish(5))
+        await worker.order("PING")
+        await worker.order("FINISH")
 
 
 async def test_stopping_cuts_every_link(scene: Scene):
