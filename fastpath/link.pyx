@@ -215,7 +215,7 @@ cdef class Link(Upstream):
 
     cdef Outcome _hold_for_ghost(self, uint64_t ref, tuple order) except Outcome.FAIL:
         if order[13]:                          # watched, and over before it began
-            self._report(link_wire.write_closed(ref, Reason.PEER_CLOSED, 0, 0, 0, order[14]))
+            self._report(link_wire.write_closed(ref, Reason.PEER_CLOSED, 0, order[14]))
         return self._free_unheld([channel for channel, _, _ in order[5]], order[0])
 
     cdef Outcome _free_unheld(self, list channels, int mode) except Outcome.FAIL:
@@ -393,7 +393,7 @@ cdef class Link(Upstream):
         return self._report(link_wire.write_signalled(s.ref, what))
 
     cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL:
-        return self._report(link_wire.write_closed(s.ref, reason, code, 0, 0, b""))
+        return self._report(link_wire.write_closed(s.ref, reason, code, b""))
 
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
         for channel, modes in pairs:
@@ -426,7 +426,7 @@ cdef class Link(Upstream):
                 self._report(packet)
 
     cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL:
-        return self._report(link_wire.write_closed(s.ref, s._reason, 0, 0, 0, context))
+        return self._report(link_wire.write_closed(s.ref, s._reason, 0, context))
 
     cdef bint lapsed(self, Session s, int why, list lasts, bytes context) except -1:
         if not self._greeted:

@@ -114,8 +114,7 @@ cdef bytes write_granted(uint64_t ref, uint32_t count)
 cdef bytes write_held(bytes channel, int modes)
 cdef bytes write_freed(bytes channel, int modes, uint64_t orders)
 cdef bytes write_signalled(uint64_t ref, int what)
-cdef bytes write_closed(
-    uint64_t ref, int reason, int code, uint64_t bytes_in, uint64_t bytes_out, bytes context)
+cdef bytes write_closed(uint64_t ref, int reason, int code, bytes context)
 # groups: [(mode, action, traits, [(channel, id)])]; contents: [(mode, content)]
 cdef bytes write_met(
     uint32_t number, bytes channel, bytes item_id, bytes meta, list contents, list groups)

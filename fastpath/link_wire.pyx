@@ -343,13 +343,10 @@ cdef bytes write_signalled(uint64_t ref, int what):
     return out
 
 
-cdef bytes write_closed(
-    uint64_t ref, int reason, int code, uint64_t bytes_in, uint64_t bytes_out, bytes context
-):
+cdef bytes write_closed(uint64_t ref, int reason, int code, bytes context):
     cdef uint8_t* at
-    out = packet(CLOSED, 0, ref, 2 + 2 + 8 + 8 + size32(context), &at)
-    at = put_u16(put_u16(at, reason), code)
-    put_str32(put_u64(put_u64(at, bytes_in), bytes_out), context)
+    out = packet(CLOSED, 0, ref, 2 + 2 + size32(context), &at)
+    put_str32(put_u16(put_u16(at, reason), code), context)
     return out
 
 

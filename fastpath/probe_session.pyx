@@ -60,7 +60,7 @@ cdef class RecordingUpstream(Upstream):
         return Outcome.DONE
 
     cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL:
-        self.packets.append(link_wire.write_closed(s.ref, reason, code, 0, 0, b""))
+        self.packets.append(link_wire.write_closed(s.ref, reason, code, b""))
         return Outcome.DONE
 
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
@@ -69,7 +69,7 @@ cdef class RecordingUpstream(Upstream):
         return Outcome.DONE
 
     cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL:
-        self.packets.append(link_wire.write_closed(s.ref, s._reason, 0, 0, 0, context))
+        self.packets.append(link_wire.write_closed(s.ref, s._reason, 0, context))
         return Outcome.DONE
 
     cdef bint lapsed(self, Session s, int why, list lasts, bytes context) except -1:

@@ -237,8 +237,8 @@ def write_signalled(ref, what):
     return link_wire.write_signalled(ref, what)
 
 
-def write_closed(ref, reason, code, bytes_in, bytes_out, context=b""):
-    return link_wire.write_closed(ref, reason, code, bytes_in, bytes_out, context)
+def write_closed(ref, reason, code, context=b""):
+    return link_wire.write_closed(ref, reason, code, context)
 
 
 def write_met(number, channel, item_id, meta, contents, groups):

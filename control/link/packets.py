@@ -216,8 +216,6 @@ class Closed:
     ref: int
     reason: int
     code: int  # of the WebSocket close; 0: none
-    in_bytes: int
-    out_bytes: int
     context: bytes = b""  # of a watched hold; empty of all others
 
 

@@ -162,7 +162,7 @@ _GREETING = struct.Struct(">4sH")
 _HELLO = struct.Struct(">4sHIHB")
 _OPENED = struct.Struct(">Bq")
 _FREED = struct.Struct(">BQ")
-_CLOSED = struct.Struct(">HHQQ")
+_CLOSED = struct.Struct(">HH")
 _COUNTS = struct.Struct(">III")
 
 
@@ -240,10 +240,10 @@ def _signalled(packet: Packet) -> Signalled:
 
 
 def _closed(packet: Packet) -> Closed:
-    reason, code, in_bytes, out_bytes = _CLOSED.unpack_from(packet.payload)
+    reason, code = _CLOSED.unpack_from(packet.payload)
     context, at = _str32(packet.payload, _CLOSED.size)
     _end(packet.payload, at)
-    return Closed(packet.ref, reason, code, in_bytes, out_bytes, context)
+    return Closed(packet.ref, reason, code, context)
 
 
 def _synced(packet: Packet) -> Synced:

@@ -189,7 +189,7 @@ def test_a_client_that_takes_nothing_of_an_answer_ends_as_slow(stage: Stage) -> 
     probe.respond(client.session, body=b"x" * 100_000, more=True)
     stage.advance(LIMITS["stall_timeout_ms"] + 20)
     assert probe.reason(client.session) == 30
-    assert stage.reports() == [Closed(client.ref, 30, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 30, 0)]
 
 
 # -- answers before the request is whole, and the end of the connection
@@ -240,7 +240,7 @@ def test_a_close_in_the_middle_of_a_request_tells_control(stage: Stage) -> None:
     probe.close(client.session, 40)
     assert client.hears() == b""
     assert client.ended
-    assert stage.reports() == [Closed(client.ref, 40, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 40, 0)]
 
 
 # -- orders that the state does not allow

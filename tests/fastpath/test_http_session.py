@@ -154,7 +154,7 @@ def test_a_chunked_body_that_grows_too_big_is_refused_and_control_told(
     client = stage.asks("/", "Transfer-Encoding: chunked", method="POST", body=b"5\r\nhello\r\n")
     client.says(b"6\r\n world\r\n")
     assert client.hears().startswith(b"HTTP/1.1 413 ")
-    assert stage.reports() == [Closed(client.ref, 12, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 12, 0)]
 
 
 def test_a_fault_behind_a_good_request_is_answered_in_its_turn(stage: Stage) -> None:
@@ -327,7 +327,7 @@ def test_a_body_that_stops_coming_is_answered_with_408_and_control_told(stage: S
     assert client.state == "ASKED"
     stage.advance(20)
     assert client.hears().startswith(b"HTTP/1.1 408 ")
-    assert stage.reports() == [Closed(client.ref, 13, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 13, 0)]
 
 
 def test_a_body_that_waits_for_credit_is_not_late(stage: Stage) -> None:

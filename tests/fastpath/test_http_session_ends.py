@@ -23,7 +23,7 @@ def test_a_client_that_goes_away_is_reported_while_it_waits(stage: Stage) -> Non
     client.sock.close()
     while client.state == "ASKED":
         stage.turn()
-    assert stage.reports() == [Closed(client.ref, 2, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 2, 0)]
 
 
 def test_a_client_that_goes_away_frees_the_channels_it_held(
@@ -49,7 +49,7 @@ def test_a_half_closed_client_is_not_held(stage: Stage) -> None:
     client.shuts_its_side()
     probe.hold(client.session, mode=STREAM, channels=[(b"a", None)])
     assert client.state == "GONE"
-    assert stage.reports() == [Freed(b"a", STREAM, 0), Closed(client.ref, 1, 0, 0, 0)]
+    assert stage.reports() == [Freed(b"a", STREAM, 0), Closed(client.ref, 1, 0)]
 
 
 def test_98_the_end_of_a_watched_hold_that_did_not_begin_is_reported_with_its_context(
@@ -62,9 +62,9 @@ def test_98_the_end_of_a_watched_hold_that_did_not_begin_is_reported_with_its_co
     asked = {"watched": True, "context": b"\x00gone"}
     probe.hold(client.session, mode=STREAM, channels=[(b"a", None), (b"b", None)], **asked)
     told, freed, closed = stage.reports()
-    assert told == Closed(client.ref, 0, 0, 0, 0, b"\x00gone")
+    assert told == Closed(client.ref, 0, 0, b"\x00gone")
     assert freed == Freed(b"a", STREAM, 0)  # somebody else holds the other one
-    assert closed == Closed(client.ref, 1, 0, 0, 0)
+    assert closed == Closed(client.ref, 1, 0)
 
 
 def test_a_half_closed_client_that_is_slow_still_gets_all_of_its_answer(stage: Stage) -> None:

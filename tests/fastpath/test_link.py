@@ -297,7 +297,7 @@ def test_an_order_for_another_kind_of_session_ends_the_session_and_is_logged(
     for order in (codec.accept, codec.subscribe, codec.unsubscribe):
         client = stage.asks()
         stage.orders(order(client.ref, [] if order is codec.accept else b"a"))
-        assert stage.reports() == [Closed(client.ref, 90, 0, 0, 0)]
+        assert stage.reports() == [Closed(client.ref, 90, 0)]
     assert [event for event, _, _ in stage.faults] == ["order_refused"] * 3
     assert not stage.control.aborted
     stage.faults.clear()

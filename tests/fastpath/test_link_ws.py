@@ -96,7 +96,7 @@ def test_a_conversation(stage: LinkedStage, split: str) -> None:
     ]
     stage.orders(codec.close(ref, 0, 1000, b"bye"), split=split)
     assert heard(client) == [Frame(CLOSE, b"\x03\xe8bye")]
-    assert stage.reports() == [Closed(ref, 1, 1000, 0, 0)]
+    assert stage.reports() == [Closed(ref, 1, 1000)]
 
 
 def test_a_handshake_is_refused(stage: LinkedStage) -> None:
@@ -141,7 +141,7 @@ def test_a_released_websocket_reports_its_end_alone(stage: LinkedStage) -> None:
     client, ref = accepted(stage, b"a")
     stage.orders(codec.release(ref))
     client.says(frame(TEXT, b"unheard") + close(1001))
-    assert stage.reports() == [Freed(b"a", Mode.WS, 4), Closed(ref, 1, 1001, 0, 0)]
+    assert stage.reports() == [Freed(b"a", Mode.WS, 4), Closed(ref, 1, 1001)]
 
 
 def test_credit_is_granted(stage: LinkedStage) -> None:
@@ -163,7 +163,7 @@ def test_a_subscription_for_a_client_that_has_left_is_freed_again(stage: LinkedS
 def test_orders_that_cross_the_end_of_a_websocket_are_ignored(stage: LinkedStage) -> None:
     client, ref = accepted(stage)
     client.says(frame(3))
-    assert stage.reports() == [Closed(ref, 20, 1002, 0, 0)]
+    assert stage.reports() == [Closed(ref, 20, 1002)]
     stage.orders(
         codec.send(ref, Kind.TEXT, b"late"),
         codec.grant(ref, 5),
@@ -179,7 +179,7 @@ def test_orders_that_cross_the_end_of_a_websocket_are_ignored(stage: LinkedStage
 def test_an_order_of_another_kind_of_session_ends_it(stage: LinkedStage) -> None:
     client, ref = accepted(stage)
     stage.orders(codec.finish(ref))
-    assert stage.reports() == [Closed(ref, 90, 0, 0, 0)]
+    assert stage.reports() == [Closed(ref, 90, 0)]
     [(what, whose, _)] = stage.faults
     assert (what, whose) == ("order_refused", ref)
     stage.faults.clear()

@@ -41,7 +41,7 @@ def test_a_close_frame_of_the_client_is_reported_and_answered_by_control(
     probe.close(client.session, 0, 1001, b"bye bye")
     assert client.hears() == [Frame(TEXT, b"last"), Frame(CLOSE, b"\x03\xe9bye bye")]
     assert client.ended
-    assert stage.reports() == [Closed(client.ref, 1, 1001, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 1, 1001)]
 
 
 def test_a_client_that_closes_and_shuts_its_side_still_gets_the_answer(
@@ -51,7 +51,7 @@ def test_a_client_that_closes_and_shuts_its_side_still_gets_the_answer(
     client.client.shuts_its_side()
     probe.close(client.session, 0)
     assert client.hears() == [Frame(CLOSE, b"\x03\xe8")]
-    assert stage.reports()[-1] == Closed(client.ref, 1, 0, 0, 0)
+    assert stage.reports()[-1] == Closed(client.ref, 1, 0)
 
 
 def test_a_close_ordered_is_answered_by_the_client_and_reported(
@@ -67,7 +67,7 @@ def test_a_close_ordered_is_answered_by_the_client_and_reported(
     assert stage.reports() == [
         Freed(b"a", WS, 0),
         Received(client.ref, Kind.CLOSE, b"\x0f\xa0why", False),
-        Closed(client.ref, 40, 4000, 0, 0),
+        Closed(client.ref, 40, 4000),
     ]
     assert client.hears() == []
     assert client.ended
@@ -90,7 +90,7 @@ def test_a_client_that_does_not_answer_a_close_is_waited_for_10_seconds(
     assert client.state == "CLOSING"
     stage.advance(120)
     assert client.state == "GONE"
-    assert stage.reports() == [Closed(client.ref, 40, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 40, 0)]
 
 
 def test_158_a_close_with_a_reason_drops_the_client_after_what_is_queued(
@@ -102,14 +102,14 @@ def test_158_a_close_with_a_reason_drops_the_client_after_what_is_queued(
     assert client.hears() == [Frame(TEXT, b"last")]
     assert client.ended
     client.hangs_up()
-    assert stage.reports() == [Closed(client.ref, 50, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 50, 0)]
 
 
 def test_a_client_that_vanishes_is_reported(stage: Stage, socket: Callable[..., WsClient]) -> None:
     client = socket(b"a")
     client.hangs_up()
     assert client.state == "GONE"
-    assert stage.reports() == [Freed(b"a", WS, 0), Closed(client.ref, 1, 0, 0, 0)]
+    assert stage.reports() == [Freed(b"a", WS, 0), Closed(client.ref, 1, 0)]
 
 
 def test_a_close_frame_behind_what_waits_for_credit_ends_the_handshake(
@@ -124,7 +124,7 @@ def test_a_close_frame_behind_what_waits_for_credit_ends_the_handshake(
     assert client.ended
     assert stage.reports() == [
         Received(client.ref, Kind.CLOSE, b"\x03\xe8", False),
-        Closed(client.ref, 40, 1000, 0, 0),
+        Closed(client.ref, 40, 1000),
     ]
 
 
@@ -145,7 +145,7 @@ def test_177_a_released_session_answers_pings_and_discards_messages(
     assert client.hears() == [Frame(TEXT, b"news")]
     client.says(close(1001, b"bye"))
     assert client.hears() == [Frame(CLOSE, b"\x03\xe9bye")]
-    assert stage.reports() == [Freed(b"a", WS, 0), Closed(client.ref, 1, 1001, 0, 0)]
+    assert stage.reports() == [Freed(b"a", WS, 0), Closed(client.ref, 1, 1001)]
 
 
 def test_a_session_released_while_it_waits_for_credit_is_read_again(
@@ -189,7 +189,7 @@ def test_draining_closes_with_1001(stage: Stage, socket: Callable[..., WsClient]
     assert client.hears() == [Frame(CLOSE, b"\x03\xe9")]
     client.says(close(1001))
     assert client.ended or client.hears() == []
-    assert stage.reports()[-1] == Closed(client.ref, 60, 1001, 0, 0)
+    assert stage.reports()[-1] == Closed(client.ref, 60, 1001)
 
 
 def test_a_handshake_accepted_while_draining_closes_at_once(
@@ -256,7 +256,7 @@ def test_a_stalled_client_ends_as_slow(stage: Stage, stalled: WsClient) -> None:
     stage.loop.fire(stage.loop.now_ms + LIMITS["stall_timeout_ms"] + 20)
     stage.loop.run_ready()
     assert stalled.state == "GONE"
-    assert stage.reports() == [Freed(b"a", WS, 0), Closed(stalled.ref, 30, 1013, 0, 0)]
+    assert stage.reports() == [Freed(b"a", WS, 0), Closed(stalled.ref, 30, 1013)]
     assert stage.count("ended_slow") == 1
 
 

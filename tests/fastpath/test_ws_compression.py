@@ -101,7 +101,7 @@ def test_what_is_wrong_inside_is_a_fault(
 ) -> None:
     client.says(frame(TEXT, payload, rsv1=True))
     assert client.hears() == [Frame(CLOSE, code.to_bytes(2, "big"))]
-    assert stage.reports()[-1] == Closed(client.ref, reason, code, 0, 0)
+    assert stage.reports()[-1] == Closed(client.ref, reason, code)
 
 
 def test_a_bomb_closes_with_1009_before_it_has_gone_off(stage: Stage, client: WsClient) -> None:
@@ -115,7 +115,7 @@ def test_a_bomb_closes_with_1009_before_it_has_gone_off(stage: Stage, client: Ws
             break
     assert client.hears() == [Frame(CLOSE, b"\x03\xf1")]
     reports = stage.reports()
-    assert reports[-1] == Closed(client.ref, 22, 1009, 0, 0)
+    assert reports[-1] == Closed(client.ref, 22, 1009)
     assert sum(len(r.content) for r in reports if isinstance(r, Received)) < 17 * MEBIBYTE
 
 

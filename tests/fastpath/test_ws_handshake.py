@@ -161,7 +161,7 @@ def test_what_may_come_while_control_decides_is_bounded(stage: Stage) -> None:
     client = stage.asks("/ws", *HANDSHAKE)
     client.tries_to_say(bytes(8193))
     assert client.hears().startswith(b"HTTP/1.1 400 ")
-    assert stage.reports() == [Closed(client.ref, 10, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 10, 0)]
 
 
 def test_a_refused_handshake_is_an_ordinary_answer_and_the_connection_lives_on(
@@ -194,7 +194,7 @@ def test_a_client_that_leaves_while_control_decides_is_reported(stage: Stage) ->
     client.shuts_its_side()
     probe_session.accept(client.session)
     assert client.state == "GONE"
-    assert stage.reports() == [Closed(client.ref, 1, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 1, 0)]
 
 
 @pytest.mark.parametrize("target", ["/", "/ws"])
@@ -206,7 +206,7 @@ def test_only_a_handshake_can_be_accepted_and_it_is_not_held(stage: Stage, targe
         probe_session.accept(client.session)
     assert client.state == "GONE"
     freed = [Freed(b"a", 2, 0)] if target == "/ws" else []
-    assert stage.reports() == [*freed, Closed(client.ref, 90, 0, 0, 0)]
+    assert stage.reports() == [*freed, Closed(client.ref, 90, 0)]
 
 
 def test_nobody_to_ask_is_503(stage: Stage) -> None:

@@ -162,7 +162,7 @@ def test_a_fault_is_answered_with_its_code_and_reported_at_once(
     assert client.hears() == [Frame(CLOSE, code.to_bytes(2, "big"))]
     assert [r for r in stage.reports() if not isinstance(r, Received)] == [
         Freed(b"a", WS, 0),
-        Closed(client.ref, reason, code, 0, 0),
+        Closed(client.ref, reason, code),
     ]
     assert stage.count("ended_faulty") == 1
     assert client.ended
@@ -198,7 +198,7 @@ def test_a_message_over_the_limit_is_refused_by_its_head(
     assert client.state == "OPEN"
     client.says(frame(CONTINUATION, b"x" * 5)[2:6])
     assert client.hears() == [Frame(CLOSE, b"\x03\xf1")]
-    assert stage.reports()[-1] == Closed(client.ref, 22, 1009, 0, 0)
+    assert stage.reports()[-1] == Closed(client.ref, 22, 1009)
 
 
 # -- credit
@@ -309,7 +309,7 @@ def test_an_order_that_cannot_be_obeyed_ends_the_session(
     client = socket()
     probe.ws_send(client.session, kind, content, more=more)
     assert client.state == "GONE"
-    assert stage.reports() == [Closed(client.ref, 90, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 90, 0)]
 
 
 # -- what is published
@@ -356,7 +356,7 @@ def test_176_a_published_close_closes_and_is_signalled(
     assert client.hears() == [Frame(CLOSE, sent.to_bytes(2, "big") + b"over")]
     assert stage.reports() == [Signalled(client.ref, Signal.CLOSED), Freed(b"a", WS, 0)]
     client.says(close(sent))
-    assert stage.reports()[-1] == Closed(client.ref, 41, sent, 0, 0)
+    assert stage.reports()[-1] == Closed(client.ref, 41, sent)
 
 
 def test_a_close_that_was_published_twice_in_a_turn_is_said_once(

@@ -257,12 +257,12 @@ REPORTS: dict[str, tuple[bytes, object]] = {
     "freed": (probe_wire.write_freed(b"news", 2, 1000), Freed(b"news", Mode.STREAM, 1000)),
     "signalled": (probe_wire.write_signalled(REF, 2), Signalled(REF, Signal.CLOSED)),
     "closed": (
-        probe_wire.write_closed(REF, 2, 1006, 300, 5_000_000_000, b""),
-        Closed(REF, 2, 1006, 300, 5_000_000_000, b""),
+        probe_wire.write_closed(REF, 2, 1006, b""),
+        Closed(REF, 2, 1006, b""),
     ),
     "closed_watched": (
-        probe_wire.write_closed(REF, 1, 0, 0, 16, b"\x03gone"),
-        Closed(REF, 1, 0, 0, 16, b"\x03gone"),
+        probe_wire.write_closed(REF, 1, 0, b"\x03gone"),
+        Closed(REF, 1, 0, b"\x03gone"),
     ),
     "met": (
         probe_wire.write_met(

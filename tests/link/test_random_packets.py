@@ -230,7 +230,7 @@ def reports(draw: st.DrawFn) -> tuple[bytes, object]:
             what = draw(st.sampled_from(Signal))
             return probe_wire.write_signalled(ref, what), Signalled(ref, what)
         case Report.CLOSED:
-            numbers, context = draw(st.tuples(st.tuples(U16, U16, U64, U64), RUNS))
+            numbers, context = draw(st.tuples(st.tuples(U16, U16), RUNS))
             return probe_wire.write_closed(ref, *numbers, context), Closed(ref, *numbers, context)
         case Report.LAPSED:
             why, lasts, context = draw(st.tuples(st.sampled_from(Lapse), HEADERS, RUNS))

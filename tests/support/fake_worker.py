@@ -222,7 +222,7 @@ class FakeWorker:
         self.report(0x06, 0, str16(channel) + struct.pack(">BQ", modes, seen))
 
     def closed(self, ref: int, reason: int = 1, context: bytes = b"") -> None:
-        self.report(0x08, ref, struct.pack(">HHQQ", reason, 0, 0, 0) + str32(context))
+        self.report(0x08, ref, struct.pack(">HH", reason, 0) + str32(context))
 
     def lapsed(self, ref: int, why: int, lasts: list[tuple[bytes, bytes]], context: bytes) -> None:
         self.report(0x0D, ref, bytes((why,)) + id_list(lasts) + str32(context))
