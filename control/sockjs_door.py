@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from control.address import Address, UnixAddress
 from control.wsframe import FrameError, FrameReader, Opcode, Piece, encode, read_close
 
-HEAD_MAX_BYTES = 64 * 1024
-REFUSAL_MAX_BYTES = 100_000
+HEAD_MAX_BYTES = 64 * 1024  # of what the listener answers the handshake with
 OPEN_SECONDS = 60  # for the origin to accept
 MESSAGE_MAX_BYTES = 1_000_000
 READ_BYTES = 64 * 1024
@@ -68,10 +67,14 @@ class Door:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 if isinstance(address, UnixAddress):
-                    reader, writer = await asyncio.open_unix_connection(address.path)
+                    reader, writer = await asyncio.open_unix_connection(
+                        address.path, limit=HEAD_MAX_BYTES
+                    )
                 else:
                     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-                    reader, writer = await asyncio.open_connection(host, address.port)
+                    reader, writer = await asyncio.open_connection(
+                        host, address.port, limit=HEAD_MAX_BYTES
+                    )
                 try:
                     await cls._shake_hands(reader, writer, target, headers)
                 except BaseException:

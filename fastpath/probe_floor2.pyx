@@ -73,8 +73,8 @@ def lasts(HoldTable table, uint32_t slot):
     return table.lasts(slot)
 
 
-def held_count(HoldTable table, uint32_t slot):
-    return table.held_count(slot)
+def held(HoldTable table, uint32_t slot):
+    return table.held(slot)
 
 
 def set_walking(HoldTable table, bint walking):

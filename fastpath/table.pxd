@@ -77,7 +77,6 @@ cdef class HoldTable:
     # The spool in which a session holds a channel, or NOWHERE.
     cdef uint32_t spool_of(self, uint32_t slot, bytes channel) except? NOWHERE
     cdef uint64_t delivered_ms(self, uint32_t slot) noexcept nogil  # the least of its spools
-    cdef uint32_t held_count(self, uint32_t slot) noexcept nogil
     # -- its own: room, which may be refused
     cdef Outcome _refuse_while_walking(self) except Outcome.FAIL
     cdef Outcome _reach_slot(self, uint32_t slot) except Outcome.FAIL

@@ -198,14 +198,6 @@ cdef class HoldTable:
             row = self._next[row]
         return least
 
-    cdef uint32_t held_count(self, uint32_t slot) noexcept nogil:
-        cdef uint32_t count = 0
-        cdef uint32_t row = self._head[slot] if slot < self._slot_room else NOWHERE
-        while row != NOWHERE:
-            count += 1
-            row = self._next[row]
-        return count
-
     # -- its own: room ------------------------------------------------------------------------
     # Each grows all its columns before it says so: when one is refused, those that have grown
     # already are merely larger than they need be.

@@ -24,7 +24,6 @@ cdef enum WsStep:
     WS_BAD                     # reader.fault says why; nothing more can be read
 
 cdef enum:
-    WS_HEAD_MAX = 14           # bytes of a frame's head, masked
     WS_CONTROL_MAX = 125       # payload bytes of a control frame
 
 cdef struct WsReader:
