@@ -194,7 +194,7 @@ cdef bytes render(int status, bytes reason, list headers, bytes body, int minor,
         headers = exposing(headers[1:])
     elif headers and headers[0][0] == JSONP:
         status, reason, headers, body = wrapped(headers[0][1], status, reason, headers[1:], body)
-    bodiless = status == 204 or status == 304 or status < 200
+    bodiless = status == 204 or status == 304
     cdef bytes framing = b"" if bodiless else b"Content-Length: %d\r\n" % len(body)
     if not keep_alive:
         framing += b"Connection: close\r\n"

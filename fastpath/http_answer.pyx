@@ -48,12 +48,12 @@ cdef class HttpAnswer(Session):
         self, int status, bytes reason, list headers, int64_t length, bytes body
     ) except Outcome.FAIL:
         # The head of an answer and the first of its body, framed for this client (RFC 9112, 6).
-        cdef bint bodiless = self._head_only or status == 204 or status == 304 or status < 200
+        cdef bint bodiless = self._head_only or status == 204 or status == 304
         cdef bytes framing
         self._left = length
         self._sized = length >= 0 or bodiless
         self._chunked = False
-        if length >= 0 and status != 204 and status >= 200:
+        if length >= 0 and status != 204:
             framing = b"Content-Length: %d\r\n" % length
         elif bodiless:
             framing = b""

@@ -292,9 +292,10 @@ def _status(value: bytes | None, status: int, reason: bytes) -> tuple[int, bytes
         return status, reason
     code, _, phrase = value.partition(b" ")
     number = parse_int(code)
-    if number is None or not 0 <= number <= values.STATUS_MAX:
+    if number is None or not 0 <= number <= values.CODE_MAX:
         raise BadValue("Grip-Status contains invalid status code")
-    return number, phrase.strip() or values.standard_reason(number)
+    status = values.status_of(number)
+    return status, phrase.strip() or values.standard_reason(status)
 
 
 def _links(headers: Headers) -> tuple[NextLink | None, str | None]:
@@ -400,13 +401,12 @@ def _json_keep_alive(keep_alive: JsonObject) -> KeepAlive | None:
 
 def _json_response(head: Response, response: JsonObject) -> Response:
     """The client's response. Of the origin's own head only status and reason are left."""
-    code = values.integer(response, "code", "response", most=values.STATUS_MAX)
-    status = head.status if code is None else code
+    status = values.status_code(response, "response")
     reason = values.reason_phrase(response, "response")
     if reason is None:
-        reason = head.reason if code is None else values.standard_reason(code)
+        reason = head.reason if status is None else values.standard_reason(status)
     return Response(
-        status=status,
+        status=head.status if status is None else status,
         reason=reason,
         headers=values.headers(response, "response"),
         body=values.content(response, "body", "response") or b"",

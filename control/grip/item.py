@@ -170,8 +170,7 @@ def _action(owner: JsonObject, where: str) -> Action:
 def _http_response(owner: JsonObject, where: str, action: Action) -> HttpResponse:
     if action is not Action.SEND:
         return HttpResponse(action)
-    code = values.integer(owner, "code", where, most=values.STATUS_MAX)
-    status = 200 if code is None else code
+    status = values.status_code(owner, where) or 200
     reason = values.reason_phrase(owner, where)
     body = values.content(owner, "body", where)
     patch = values.array(owner, "body-patch", where) if body is None else None

@@ -21,7 +21,9 @@ STRING_MAX_BYTES = 0xFFFF  # an id, a reason, a header name: their length is a u
 HEADERS_MAX = (
     1000  # of one block in JSON; far above the 64 of a head, far below the u16 of the link
 )
-STATUS_MAX = 999  # GRIP.md 1.4: a status has at most three digits
+CODE_MAX = 999  # GRIP.md 1.4: a status has at most three digits
+STATUS_MIN = 200  # below is none that ends a response (RFC 9110 15.2)
+STATUS_OF_NONE = 500  # what a client makes of a status that is none (RFC 9110 15)
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 5.6.2
@@ -34,6 +36,20 @@ FRAMING_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encoding",
 
 class BadValue(ValueError):
     """A value is missing, or not as required. The text is GRIP's."""
+
+
+def status_of(code: int) -> int:
+    """The status that a client is given for a code of 0 to 999 (GRIP.md 1.4, 1.5, 2.5).
+
+    An HTTP client takes what is below 200 for no answer: it would wait for one behind it.
+    """
+    return code if code >= STATUS_MIN else STATUS_OF_NONE
+
+
+def status_code(owner: JsonObject, where: str) -> int | None:
+    """The status for the `code` of a response; None if absent."""
+    code = integer(owner, "code", where, most=CODE_MAX)
+    return None if code is None else status_of(code)
 
 
 def standard_reason(status: int) -> bytes:

@@ -90,6 +90,12 @@ def test_24_grip_status_may_give_the_reason(ask: Ask, origin: Origin) -> None:
     assert (reply.status, reply.reason) == (404, "Nope")
 
 
+def test_24_a_status_that_ends_no_response_is_500(ask: Ask, origin: Origin) -> None:
+    origin.answers(answer("Grip-Status: 101 Switching", body=b"x"))
+    reply = ask().response()
+    assert (reply.status, reply.reason, reply.body) == (500, "Switching", b"x")
+
+
 @pytest.mark.parametrize("value", ["1000", "-1", "abc", "20x OK"])
 def test_24_an_impossible_grip_status_gives_502(ask: Ask, origin: Origin, value: str) -> None:
     said = answer(f"Grip-Status: {value}")

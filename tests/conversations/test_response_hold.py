@@ -64,6 +64,16 @@ def test_46_a_code_brings_its_standard_reason(poll: Hold, fanway: Fanway, channe
     assert (reply.status, reply.reason, reply.body) == (404, "Not Found", b"")
 
 
+@pytest.mark.parametrize("code", [0, 50, 100, 101, 199])
+def test_46_a_code_that_ends_no_response_reaches_the_client_as_500(
+    poll: Hold, fanway: Fanway, channel: str, code: int
+) -> None:
+    client = poll(channel)
+    fanway.publish(channel, respond(code=code, body="text"))
+    reply = client.response()
+    assert (reply.status, reply.reason, reply.body) == (500, "Internal Server Error", b"text")
+
+
 def test_46_a_body_in_base64_is_decoded(poll: Hold, fanway: Fanway, channel: str) -> None:
     client = poll(channel)
     fanway.publish(channel, respond(body="no", body_bin="AP8="))

@@ -171,7 +171,9 @@ def test_meta_comes_from_the_first_pair_of_each_element() -> None:
         ("404  Nope", 404, b"Nope"),
         ("404 Not here", 404, b"Not here"),
         ("999", 999, b""),
-        ("0", 0, b""),
+        ("200", 200, b"OK"),
+        ("199", 500, b"Internal Server Error"),
+        ("0 Nothing", 500, b"Nothing"),
     ],
 )
 def test_23_24_grip_status_replaces_status_and_reason(

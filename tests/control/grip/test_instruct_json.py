@@ -77,6 +77,7 @@ def test_35_without_response_the_client_gets_an_empty_200() -> None:
     [
         ({"code": 404}, 404, b"Not Found"),
         ({"code": 404, "reason": "Nope"}, 404, b"Nope"),
+        ({"code": 100}, 500, b"Internal Server Error"),
         ({"reason": "Nope"}, 200, b"Nope"),
         ({}, 200, b"Fine"),
     ],
