@@ -35,19 +35,23 @@ cdef class HttpReader:
         Request _request
         bint _in_head
         uint64_t _head_bytes               # of the unfinished head, or between two pieces of a body
-        readonly bytes behind              # what came behind a handshake, or None
+        readonly bytes behind              # what came behind a handshake or too many heads, or None
         # -- out
-        readonly list requests             # heads that are complete, oldest first
+        # Heads that are complete, oldest first. At most PIPELINE_MAX, and one more if the end of a
+        # head came in two reads.
+        readonly list requests
 
     # `data` is a bytes-like of exactly the bytes that arrived.
     cdef Outcome read(self, object data) except Outcome.FAIL
     cdef bint in_head(self) noexcept       # a head has begun and has not ended
+    cdef bint full(self) noexcept          # no more is to be read from the client
     cdef bint at_rest(self) noexcept       # between two requests, and none is waiting
-    cdef Outcome go_on(self) except Outcome.FAIL       # the handshake is refused: read on
+    cdef Outcome go_on(self) except Outcome.FAIL       # read what is behind, if anything
     # The parser and its callbacks refer to each other: without this, neither is freed by counting.
     cdef Outcome retire(self) except Outcome.FAIL
     # -- its own
     cdef bint _whole(self) noexcept        # no body is being read
+    cdef Py_ssize_t _cut(self, object data) except -1
     cdef Outcome _keep(self, object data) except Outcome.FAIL
     cdef Outcome _fault(self, int reason, bytes text) except Outcome.FAIL
     cdef Outcome _go_on_after_upgrade(self) except Outcome.FAIL

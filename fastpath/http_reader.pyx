@@ -3,18 +3,23 @@
 llhttp (httptools) understands HTTP/1 and refuses what RFC 9112 calls ambiguous; here its
 callbacks take notes, and what llhttp leaves open is checked: the size of a head, the number of
 fields, Host, the form of the target, what Transfer-Encoding says. Nothing here answers, waits,
-or raises for what a client sent: a fault is written down on the request it belongs to.
+or raises for what a client sent: a fault is written down on the request it belongs to. Behind
+PIPELINE_MAX heads, what came stays bytes until it is asked for.
 """
 
 cimport cython
 import httptools
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport INT64_MAX
 
-from fastpath.limits cimport HEADER_COUNT_MAX
+from fastpath.limits cimport HEADER_COUNT_MAX, PIPELINE_MAX
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
 from fastpath.ws_handshake cimport asks_for_websocket, handshake_key
+
+cdef extern from "string.h" nogil:
+    void* memmem(const void* at, size_t size, const void* needle, size_t needle_size)
 
 _Upgrade = httptools.HttpParserUpgrade
 _CallbackError = httptools.HttpParserCallbackError
@@ -48,6 +53,11 @@ cdef class HttpReader:
     cdef bint in_head(self) noexcept:
         return self._in_head
 
+    cdef bint full(self) noexcept:
+        return len(self.requests) >= PIPELINE_MAX or (
+            self.behind is not None and self._request.websocket_key is None
+        )
+
     cdef bint at_rest(self) noexcept:
         return not self.requests and self._whole() and self.behind is None
 
@@ -60,40 +70,59 @@ cdef class HttpReader:
 
     cdef Outcome read(self, object data) except Outcome.FAIL:
         cdef bint begins = not self._in_head and self.at_rest()
+        cdef Py_ssize_t size = len(data)
+        cdef Py_ssize_t cut
         if self._stopped:
             return Outcome.DONE
         if self.behind is not None:
             return self._keep(data)
         if self._in_head or not self._whole():
-            self._head_bytes += <uint64_t> len(data)
-        while len(data):
+            self._head_bytes += <uint64_t> size
+        while len(data) and not self._stopped:
+            if len(self.requests) >= PIPELINE_MAX:
+                self._keep(data)
+                break
+            cut = self._cut(data)
             try:
-                self._parser.feed_data(data)
+                self._parser.feed_data(memoryview(data)[:cut])
+                data = memoryview(data)[cut:]
             except _Upgrade as stop:           # llhttp stops after any request that names one
                 data = memoryview(data)[stop.args[0]:]
                 self._go_on_after_upgrade()
                 if self._request.websocket_key is not None:
                     self._keep(data)
-                elif not self._stopped:
-                    continue
+                    break
             except _CallbackError:             # ours: a note could not be taken
                 raise
             except _ParserError as wrong:
                 self._fault(Reason.BAD_REQUEST, in_words(str(wrong)))
-            break
         if self._in_head and begins and not self.requests:     # nothing else was in this read
-            self._head_bytes = <uint64_t> len(data)
+            self._head_bytes = <uint64_t> size
         # Trailers and the extensions of chunks are held to the limit of a head: nothing else does.
         if self._head_bytes > self._head_bytes_max and (self._in_head or not self._whole()):
             self._fault(Reason.HEAD_TOO_BIG, None)
         return Outcome.DONE
 
+    cdef Py_ssize_t _cut(self, object data) except -1:
+        # How much of it to feed: all, unless it has more heads than there is room for. Each ends
+        # with an empty line; a body may have such lines too, and is then fed in parts.
+        cdef Request r = self._request
+        cdef Py_ssize_t size = len(data)
+        cdef Py_buffer run
+        if not self._whole() and r.length - <int64_t> r.body_bytes >= size:
+            return size
+        PyObject_GetBuffer(data, &run, PyBUF_SIMPLE)
+        size = empty_line(<const char*> run.buf, size, PIPELINE_MAX - len(self.requests))
+        PyBuffer_Release(&run)
+        return size
+
     cdef Outcome _keep(self, object data) except Outcome.FAIL:
         # Behind a handshake the protocol may change: nothing is read until control has answered. A
-        # client has nothing to say before that (RFC 6455, 4.1).
+        # client has nothing to say before that (RFC 6455, 4.1). Behind too many requests there is
+        # what one read brought, and what came during a hold: the session reads nothing more.
         cdef Request r = self._request
         self.behind = (self.behind or b"") + bytes(data)
-        if <uint64_t> len(self.behind) > self._head_bytes_max:
+        if r.websocket_key is not None and <uint64_t> len(self.behind) > self._head_bytes_max:
             r.fault = Reason.BAD_REQUEST
             r.fault_text = b"too much behind a WebSocket handshake"
             self.behind = b""
@@ -103,7 +132,7 @@ cdef class HttpReader:
     cdef Outcome go_on(self) except Outcome.FAIL:
         cdef bytes data = self.behind
         self.behind = None
-        return self.read(data)
+        return self.read(data) if data is not None else Outcome.DONE
 
     cdef Outcome _fault(self, int reason, bytes text) except Outcome.FAIL:
         # The request being read is the one that is wrong. Behind a request that announced the end
@@ -191,6 +220,19 @@ cdef class HttpReader:
 
     def on_message_complete(self):
         self._request.complete = True
+
+
+cdef Py_ssize_t empty_line(const char* at, Py_ssize_t size, Py_ssize_t count) noexcept nogil:
+    # Where the empty line of this count ends; `size` if there are fewer.
+    cdef const char* end = at + size
+    cdef const char* found = at
+    while count > 0:
+        found = <const char*> memmem(found, end - found, b"\r\n\r\n", 4)
+        if found is NULL:
+            return size
+        found += 4
+        count -= 1
+    return found - at
 
 
 cdef Outcome check_head(Request r, str version, uint64_t size_max) except Outcome.FAIL:

@@ -12,7 +12,7 @@ from libc.stdint cimport uint64_t
 from fastpath.http_answer cimport HttpState
 from fastpath.http_hold cimport HttpHold
 from fastpath.http_reader cimport HttpReader, Request
-from fastpath.limits cimport LINK_WINDOW, PIPELINE_MAX
+from fastpath.limits cimport LINK_WINDOW
 from fastpath.link_wire cimport Kind, opened_head
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
@@ -147,6 +147,8 @@ cdef class HttpSession(HttpHold):
         cdef Request r = self._reader.requests.pop(0)
         cdef bytes body
         cdef char name[PEER_NAME_SIZE]
+        if not self._reader.requests and r.websocket_key is None:
+            self._reader.go_on()               # there is room for those behind it, and its body
         self._head_begun = False
         self._roster.wheel.disarm(self.slot)
         self._minor = r.minor
@@ -212,7 +214,7 @@ cdef class HttpSession(HttpHold):
             return Outcome.DONE
         if self._reader is not None:
             waiting = self._reader.requests
-            stop = len(waiting) >= PIPELINE_MAX or (r is not None and len(r.body) > 0)
+            stop = self._reader.full() or (r is not None and len(r.body) > 0)
             if not stop and waiting:
                 stop = not (<Request> waiting[len(waiting) - 1]).complete
         if stop != self._paused:

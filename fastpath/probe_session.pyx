@@ -121,6 +121,17 @@ def read_requests(HttpReader reader, bytes data):
     return [as_dict(r) for r in reader.requests]
 
 
+def take_request(HttpReader reader):
+    """Take the first request out of the reader, as a session does; None if there is none."""
+    cdef Request r
+    if not reader.requests:
+        return None
+    r = reader.requests.pop(0)
+    if not reader.requests:
+        reader.go_on()
+    return as_dict(r)
+
+
 cdef dict as_dict(Request r):
     return {
         "method": r.method, "target": r.target, "headers": r.headers, "minor": r.minor,

@@ -94,6 +94,25 @@ def test_pipelined_requests_are_all_read_in_order(read: Read) -> None:
     assert all(r["complete"] and not r["fault"] for r in requests)
 
 
+@pytest.mark.parametrize("split", ["whole", "random"])
+def test_of_many_pipelined_requests_few_are_read_ahead(split: str) -> None:
+    bodies = [b"", b"hi", b"\r\n\r\n" * 40, b"x" * 3000]
+    run = b"".join(
+        request(f"/{n}", f"Content-Length: {len(body)}", method="POST") + body
+        for n, body in enumerate(bodies * 100)
+    )
+    reader = HttpReader(HEAD_MAX, 0)
+    for piece in pieces(run, split):
+        assert len(probe.read_requests(reader, piece)) <= probe.PIPELINE + 1
+    taken = []
+    while (r := probe.take_request(reader)) is not None:
+        assert len(reader.requests) <= probe.PIPELINE
+        taken.append(r)
+    assert [r["target"] for r in taken] == [b"/%d" % n for n in range(400)]
+    assert [r["body"] for r in taken] == bodies * 100
+    assert all(r["complete"] and not r["fault"] for r in taken)
+
+
 @pytest.mark.parametrize(
     ("minor", "headers", "keeps"),
     [

@@ -9,7 +9,7 @@ import pytest
 
 from control.link.packets import Closed, Opened, Received
 from fastpath import probe_session as probe
-from support.stage import LIMITS, Client, Stage, request
+from support.stage import LIMITS, Client, Stage, live_objects, request
 
 STREAM, RESPONSE = 2, 1
 
@@ -117,6 +117,20 @@ def test_reading_pauses_while_too_many_requests_wait(stage: Stage) -> None:
     assert client.transport.paused
     probe.respond(client.session, length=0)
     assert not client.transport.paused
+
+
+def test_thousands_of_requests_in_one_read_cost_what_they_weigh(stage: Stage) -> None:
+    heads = [request(f"/{n}", "Content-Length: 2", method="POST") for n in range(1000)]
+    client = stage.connect().says(b"".join(head + b"hi" for head in heads))
+    for number in range(1000):
+        [opened] = stage.reports()
+        assert (opened.target, opened.body, opened.more) == (b"/%d" % number, b"hi", False)
+        if number % 100 == 0:
+            assert live_objects()["Request"] <= probe.PIPELINE + 2
+            assert client.transport.paused
+        probe.respond(client.session, length=0)
+    assert not client.transport.paused
+    assert client.hears().count(b"HTTP/1.1 200 OK\r\n") == 1000
 
 
 def test_a_malformed_request_is_answered_with_what_is_wrong_and_the_connection_ends(
