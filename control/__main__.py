@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import signal
 import socket
 import threading
+from pathlib import Path
 
 from control.app import run
 from control.config import Settings
@@ -29,12 +31,26 @@ def main() -> None:
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     sockets = [socket.socket(fileno=fd) for fd in args.listen_fd]
     run(settings, args.link, sockets, settings.worker_count)
+    if _supervisor_has_ended(wait_seconds=0):
+        _remove(Path(args.link))  # it was killed, or it would still be waiting for us
 
 
 def _end_with_supervisor() -> None:
-    """Standard input ends when the supervisor does, however it ended."""
-    select.select([0], [], [])  # not a read: the workers have the same pipe, and do not block on it
+    _supervisor_has_ended(wait_seconds=None)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _supervisor_has_ended(wait_seconds: float | None) -> bool:
+    """Standard input ends when the supervisor does, however it ended. None: wait until then."""
+    # Not a read: the workers have the same pipe, and do not block on it.
+    return bool(select.select([0], [], [], wait_seconds)[0])
+
+
+def _remove(link: Path) -> None:
+    """Remove the link and its folder, unless there is something else in it."""
+    with contextlib.suppress(OSError):
+        link.unlink(missing_ok=True)
+        link.parent.rmdir()
 
 
 if __name__ == "__main__":

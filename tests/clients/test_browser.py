@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,15 +28,21 @@ FLAGS = (  # those after the third keep it from calling home
 
 
 @pytest.fixture
-def page(room: Room, tmp_path: Path) -> Iterator[None]:
+def page(room: Room) -> Iterator[None]:
     """The page, open in Chromium."""
     chromium = found("chromium", "chromium-browser", "google-chrome")
     room.chat.page = (CLIENTS / "page.html").read_text()
-    argv = [chromium, *FLAGS, f"--user-data-dir={tmp_path}", room.url("", "http")]
-    browser = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield
-    browser.terminate()
-    browser.wait(10)
+    # What it leaves behind goes with the folder. Its path is short: a socket will be in it.
+    with tempfile.TemporaryDirectory(prefix="page-", ignore_cleanup_errors=True) as folder:
+        browser = subprocess.Popen(
+            [chromium, *FLAGS, f"--user-data-dir={folder}/profile", room.url("", "http")],
+            env={**os.environ, "TMPDIR": folder},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        yield
+        browser.terminate()
+        browser.wait(10)
 
 
 def _heard(room: Room, count: int, seconds: float = 10.0) -> list[list[Any]]:

@@ -14,7 +14,8 @@ def test_control_serves_what_it_inherits_and_ends_with_the_supervisor(tmp_path: 
     settings = os.memfd_create("settings")
     os.write(settings, Settings(route=["* a:1"], workers=1).model_dump_json().encode())
     lifeline, write_end = os.pipe()
-    link = tmp_path / "link"
+    link = tmp_path / "of-the-supervisor" / "link"
+    link.parent.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         fds = [settings, listener.fileno()]
@@ -40,3 +41,4 @@ def test_control_serves_what_it_inherits_and_ends_with_the_supervisor(tmp_path: 
         running.wait()
     assert running.returncode == 0, log
     assert "Traceback" not in log
+    assert not link.parent.exists()  # nobody else is left to remove it

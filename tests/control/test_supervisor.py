@@ -25,7 +25,7 @@ settings = Settings(**json.loads(sys.argv[1]))
 log.configure("info", "json", role="supervisor")
 supervisor.STOP_GRACE_SECONDS = 0.3
 supervisor.CONTROL_STOP_SECONDS = 0.3
-supervisor.START_SECONDS = 0.3
+supervisor.START_SECONDS = 60.0  # a busy machine is slow to start what fails at once
 supervisor.ECHO_SECONDS = 0.0
 sys.exit(supervisor.run(settings, python=[sys.executable, sys.argv[2]]))
 """
@@ -48,7 +48,12 @@ class Supervised:
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, json.dumps(SETTINGS | settings), child.__file__],
-                env={**os.environ, "TOLD": str(self.told), "BEHAVIOUR": behaviour},
+                env={
+                    **os.environ,
+                    "TOLD": str(self.told),
+                    "BEHAVIOUR": behaviour,
+                    "TMPDIR": str(folder),
+                },
                 stderr=errors,
             )
 
