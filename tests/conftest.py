@@ -113,7 +113,7 @@ def fanway(hub: Hub, hub_v6: Hub, refused: tuple[str, str], keys: Path) -> Itera
 @pytest.fixture(scope="session")
 def minute(hub: Hub) -> Iterator[Minute]:
     """The conversations that take seconds, on a Fanway of their own."""
-    with Fanway(routes=[f"* {hub.target}"]) as fanway:
+    with Fanway("--no-update-on-first-subscription", routes=[f"* {hub.target}"]) as fanway:
         minute = Minute(fanway, hub)
         minute.begin()
         yield minute

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from support.client import Client, Reply
 from support.fanway import Fanway
-from support.origin import Origin
+from support.origin import Origin, Request, Wire, says
 from support.spelling import answer, request
+from support.waiting import until
 
 Ask = Callable[..., Client]
 Hold = Callable[..., Client]
@@ -144,6 +146,52 @@ def test_61_hint_and_refresh_do_nothing_to_a_stream_without_links(
     reply.expect(b"still here")
 
 
+# -- whoever gets no hold leaves no channel behind ------------------------------------------------
+
+
+def wait_until_nothing_is_held(fanway: Fanway) -> None:
+    until(lambda: fanway.metric("fanway_channels") == 0, "no channel is held")
+
+
+def test_57_a_client_that_leaves_ends_its_stream(
+    stream: Stream, fanway: Fanway, channel: str
+) -> None:
+    wait_until_nothing_is_held(fanway)
+    reply = stream(channel)
+    until(lambda: fanway.metric("fanway_channels") == 1, "one channel is held")
+    reply.client.close()
+    wait_until_nothing_is_held(fanway)
+
+
+def test_57_the_stream_of_a_head_request_holds_nothing(
+    ask: Ask, origin: Origin, fanway: Fanway, channel: str
+) -> None:
+    said = f"HTTP/1.1 200 OK\r\nGrip-Hold: stream\r\nGrip-Channel: {channel}\r\n\r\n"
+    origin.answers(says(said.encode()))
+    assert ask(method="HEAD").response("HEAD").status == 200
+    wait_until_nothing_is_held(fanway)
+
+
+@pytest.mark.parametrize("mode", ["response", "stream"])
+def test_57_98_a_client_that_says_nothing_more_is_not_held_and_its_origin_is_told(
+    ask: Ask, origin: Origin, fanway: Fanway, channel: str, settle: Callable[[], None], mode: str
+) -> None:
+    has_finished = threading.Event()
+    grip = (f"Grip-Hold: {mode}", f"Grip-Channel: {channel}", "Grip-Link: </bye>; rel=gone")
+
+    def late(wire: Wire, _: Request) -> None:
+        assert has_finished.wait(10)
+        settle()
+        wire.send(answer(*grip))
+
+    origin.answers(late, answer())
+    client = ask()
+    client.finish_sending()
+    has_finished.set()
+    assert origin.wait_for_requests(2).target == "/bye"
+    wait_until_nothing_is_held(fanway)
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [
@@ -156,7 +204,7 @@ def test_61_hint_and_refresh_do_nothing_to_a_stream_without_links(
         ("x; format=rot13", "no such Grip-Keep-Alive format 'rot13'"),
     ],
 )
-def test_63_and_67_a_keep_alive_that_cannot_be_read_gives_502(
+def test_63_67_a_keep_alive_that_cannot_be_read_gives_502(
     ask: Ask, origin: Origin, value: str, why: str
 ) -> None:
     origin.answers(answer("Grip-Hold: stream", f"Grip-Keep-Alive: {value}"))

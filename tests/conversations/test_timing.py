@@ -1,4 +1,4 @@
-"""What takes seconds by its nature: timeouts of holds, keep-alives (GRIP.md 1.6, 1.7).
+"""What takes seconds by its nature: timeouts, keep-alives, links (GRIP.md 1.6 to 1.9, 2.8).
 
 The conversations themselves are in support/minute.py; here they are judged.
 """
@@ -52,7 +52,7 @@ def test_45_a_json_hold_without_response_gives_an_empty_200(minute: Minute) -> N
     ("name", "content"),
     [("raw", b"\\n hb"), ("cstring", b":A\r\n\\"), ("base64", b"\x00\xff")],
 )
-def test_62_keep_alives_of_every_format_are_the_right_bytes(
+def test_62_63_keep_alives_of_every_format_are_the_right_bytes(
     minute: Minute, name: str, content: bytes
 ) -> None:
     pieces = minute.record(name).pieces
@@ -103,3 +103,60 @@ def test_68_a_json_keep_alive_keeps_firing_despite_publishes(minute: Minute) -> 
 
 def test_70_grip_timeout_has_no_effect_on_streams(minute: Minute) -> None:
     assert minute.record("grip-timeout").pieces == []
+
+
+def test_82_a_next_link_is_followed_when_its_timeout_is_over(minute: Minute) -> None:
+    record = minute.record("links")
+    [(seconds, _)] = record.asked
+    assert_about(seconds, 2)
+    assert b"".join(piece for _, piece in record.pieces) == b"page"
+    assert record.end_seconds is not None
+
+
+def test_83_activity_on_all_channels_postpones_the_link(minute: Minute) -> None:
+    record = minute.record("links-all")
+    assert len(record.pieces) >= 5
+    assert record.asked == []
+
+
+def test_83_activity_on_some_channels_does_not(minute: Minute) -> None:
+    record = minute.record("links-some")
+    assert len(record.times(b"p")) >= 3
+    [(seconds, _)] = record.asked
+    assert_about(seconds, 2)
+
+
+def test_84_117_a_gap_that_stays_is_closed_by_a_page(minute: Minute) -> None:
+    """The example of GRIP.md 1.9.3: 18 comes, 19 is lost, 20 has waited for it."""
+    record = minute.record("gap")
+    [(seconds, last)] = record.asked
+    assert 5 <= seconds <= 6 + SLACK_SECONDS
+    assert last == ["gap; last-id=18"]
+    assert [piece for _, piece in record.pieces] == [b"18", b"19-20"]
+
+
+def test_87_a_page_that_fails_is_asked_for_six_times_and_then_the_stream_ends(
+    minute: Minute,
+) -> None:
+    record = minute.record("links-fail")
+    times = [seconds for seconds, _ in record.asked]
+    waits = [after - before for before, after in itertools.pairwise(times)]
+    assert len(waits) == 5
+    for times_failed, wait in enumerate(waits):
+        assert 2**times_failed <= wait <= 2**times_failed + 1 + SLACK_SECONDS
+    assert record.pieces == []
+    assert record.end_seconds is not None
+    assert record.end_seconds - times[-1] < SLACK_SECONDS
+
+
+def test_96_without_the_setting_a_first_subscription_asks_for_nothing(minute: Minute) -> None:
+    assert minute.record("timeout-6").asked == []
+
+
+def test_117_an_item_whose_predecessor_never_comes_is_delivered_after_5_to_6_seconds(
+    minute: Minute,
+) -> None:
+    record = minute.record("late")
+    assert [piece for _, piece in record.pieces][0] == b"a"
+    assert b"".join(piece for _, piece in record.pieces) == b"adc"
+    assert 5 <= record.pieces[1][0] <= 6 + SLACK_SECONDS

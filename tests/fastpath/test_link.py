@@ -265,6 +265,27 @@ def test_a_new_control_is_told_the_tally_again(stage: LinkedStage) -> None:
     assert stage.reports() == [Synced(), Tally({"accepted": 1})]
 
 
+def test_a_hold_that_comes_too_late_is_freed_again(stage: LinkedStage) -> None:
+    client = stage.asks()
+    client.shuts_its_side()
+    stage.reports()
+    stage.orders(stream_on(client.ref, b"a", b"b"))
+    assert stage.reports() == [
+        Freed(b"a", 2, 2),
+        Freed(b"b", 2, 2),
+        Closed(client.ref, 1, 0, 0, 0),
+    ]
+
+
+def test_a_hold_that_comes_too_late_frees_nothing_that_others_hold(stage: LinkedStage) -> None:
+    other, client = stage.asks(), stage.asks()
+    stage.orders(stream_on(other.ref, b"a"))
+    client.shuts_its_side()
+    stage.reports()
+    stage.orders(stream_on(client.ref, b"a"))
+    assert stage.reports() == [Closed(client.ref, 1, 0, 0, 0)]
+
+
 # -- ghosts, and orders that are not legal
 
 

@@ -1,4 +1,4 @@
-"""What takes seconds by its nature, all at once: timeouts of holds, keep-alives (GRIP.md 1.6, 1.7).
+"""What takes seconds by its nature, all at once: timeouts, keep-alives, links (GRIP.md 1.6 to 1.9).
 
 The conversations begin together at the start of the session, on a Fanway of their own, and are
 judged at its end: the suite does not get longer by the sum of them.
@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from support.client import Client, Silence
 from support.fanway import Fanway
-from support.origin import Hub
+from support.origin import Answer, Hub, Origin
 from support.spelling import answer, instruct, request
 
 MINUTE_SECONDS = 55.0
 WATCH_SECONDS = 6.5  # how long a stream is watched; three intervals of two seconds fit
+LATE_SECONDS = 8.0  # ... that gets what has waited for the item before it
+RETRIES_SECONDS = 45.0  # ... whose page is asked for 6 times: 31 s, and up to a second each
 PUBLISH_EVERY_SECONDS = 0.4
 
 
@@ -32,6 +35,9 @@ class Record:
     body: bytes = b""
     head_seconds: float = 0.0
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
+    end_seconds: float | None = None  # of a stream: when it was over
+    asked: list[tuple[float, list[str]]] = field(default_factory=list)
+    """When its origin was asked again, and the Grip-Last of each request."""
 
     def times(self, piece: bytes) -> list[float]:
         """When a piece came."""
@@ -44,6 +50,7 @@ class Minute:
     def __init__(self, fanway: Fanway, hub: Hub) -> None:
         self.fanway = fanway
         self._hub = hub
+        self._origins: dict[str, Origin] = {}
         self._records: dict[str, Record] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._publishing = threading.Event()
@@ -53,7 +60,8 @@ class Minute:
         polls = {"timeout-1": "1", "timeout-5": "5", "timeout-6": "6"}
         for name, seconds in polls.items():
             grip = ("Grip-Hold: response", f"Grip-Timeout: {seconds}", "Grip-Status: 408 Later")
-            self.poll(name, answer(*grip, "X-Kept: yes", "Grip-Foo: x", body=b"timed out"))
+            more = (f"Grip-Channel: {name}", "X-Kept: yes", "Grip-Foo: x")
+            self.poll(name, answer(*grip, *more, body=b"timed out"))
         self.poll("timeout-default", answer("Grip-Hold: response", body=b"timed out"))
         self.poll("timeout-json", instruct({"hold": {"channels": [], "timeout": 5}}))
         self.stream("raw", "Grip-Keep-Alive: \\n hb; timeout=2")
@@ -68,7 +76,29 @@ class Minute:
         keep_alive = {"content": "k", "timeout": 2}
         hold = {"mode": "stream", "channels": [{"name": "json"}], "keep-alive": keep_alive}
         self.stream("json", said=instruct({"hold": hold, "response": {"body": "."}}))
-        self.keep_publishing("idle", "unspecified", "interval", "json")
+        self.follow_links()
+        every = ("links-all", "links-all-other", "links-some")
+        self.keep_publishing("idle", "unspecified", "interval", "json", *every)
+
+    def follow_links(self) -> None:
+        """Begin the streams that have a next link."""
+        page = answer(body=b"page")
+        link = "Grip-Link: </p>; rel=next; timeout=2"
+        self.stream("links", link, then=[page])
+        for name in ("links-all", "links-some"):
+            self.stream(name, link, f"Grip-Channel: {name}-other", then=[page])
+        fails = [answer(status="500 Oh")]
+        self.stream("links-fail", link, then=fails, watch_seconds=RETRIES_SECONDS)
+        grip = ("Grip-Hold: stream", "Grip-Link: </p>; rel=next")
+        self.stream(
+            "gap",
+            said=answer(*grip, "Grip-Channel: gap; prev-id=17", body=b"."),
+            then=[answer(*grip, "Grip-Channel: gap; prev-id=20", body=b"19-20")],
+            publishes=[_item("gap", "18", "17"), _item("gap", "20", "19")],
+            watch_seconds=LATE_SECONDS,
+        )
+        items = [_item("late", "a", None), _item("late", "d", "c"), _item("late", "c", "b")]
+        self.stream("late", publishes=items, watch_seconds=LATE_SECONDS)
 
     def record(self, name: str) -> Record:
         """What a client saw, once it has seen all."""
@@ -84,15 +114,14 @@ class Minute:
         name: str,
         *headers: str,
         said: bytes | None = None,
+        then: Sequence[Answer] = (),
+        publishes: Sequence[dict[str, Any]] = (),
         watch_seconds: float = WATCH_SECONDS,
     ) -> None:
-        """Watch a stream on the channel of its name."""
+        """Watch a stream on the channel of its name. `publishes` are made when it has begun."""
         grip = ("Grip-Hold: stream", f"Grip-Channel: {name}")
-        self._begin(
-            name,
-            said or answer(*grip, *headers, body=b"."),
-            partial(self._watch_stream, watch_seconds),
-        )
+        said = said or answer(*grip, *headers, body=b".")
+        self._begin(name, said, partial(self._watch_stream, watch_seconds, publishes), *then)
 
     def keep_publishing(self, *channels: str) -> None:
         """Publish `p` to channels, more often than their keep-alives come."""
@@ -113,8 +142,11 @@ class Minute:
         self._publishing.set()
         self._threads["publisher"].join()
 
-    def _begin(self, name: str, said: bytes, watch: Callable[[str], None]) -> None:
-        self._hub.origin(f"{name}.test").answers(said)
+    def _begin(
+        self, name: str, said: bytes, watch: Callable[[str], None], *then: Answer
+    ) -> None:
+        self._origins[name] = self._hub.origin(f"{name}.test")
+        self._origins[name].answers(said, *then)
         self._records[name] = Record()
         thread = threading.Thread(target=watch, args=(name,), daemon=True)
         self._threads[name] = thread
@@ -127,17 +159,36 @@ class Minute:
         record.head_seconds = reply.arrived_seconds - began
         record.body = reply.read_to_end()
         record.status, record.reason, record.headers = reply.status, reply.reason, reply.headers
+        self._note_asked(name, began)
         client.close()
 
-    def _watch_stream(self, watch_seconds: float, name: str) -> None:
+    def _watch_stream(
+        self, watch_seconds: float, publishes: Sequence[dict[str, Any]], name: str
+    ) -> None:
         record, client = self._records[name], Client(self.fanway.address)
         reply = client.send(request(f"{name}.test")).reply()
         reply.take(1)
         began = time.monotonic()
+        self.fanway.publish_items(*publishes)
         while (left := began + watch_seconds - time.monotonic()) > 0:
             try:
                 piece = reply.piece(seconds=left)
             except Silence:
                 break
+            if not piece:
+                record.end_seconds = time.monotonic() - began
+                break
             record.pieces.append((time.monotonic() - began, piece))
+        self._note_asked(name, began)
         client.close()
+
+    def _note_asked(self, name: str, began: float) -> None:
+        again = self._origins[name].requests[1:]
+        asked = [(request.arrived_seconds - began, request.all("Grip-Last")) for request in again]
+        self._records[name].asked = asked
+
+
+def _item(channel: str, name: str, before: str | None) -> dict[str, Any]:
+    """An item whose content is its id."""
+    formats = {"http-stream": {"content": name}}
+    return {"channel": channel, "id": name, "prev-id": before, "formats": formats}

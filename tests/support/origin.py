@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Request:
     version: str
     headers: list[Header]  # as written, in order
     body: bytes = b""
+    arrived_seconds: float = field(default_factory=time.monotonic)
 
     def all(self, name: str) -> list[str]:
         """The values of a header, in order."""
