@@ -142,9 +142,7 @@ class Minute:
         self._publishing.set()
         self._threads["publisher"].join()
 
-    def _begin(
-        self, name: str, said: bytes, watch: Callable[[str], None], *then: Answer
-    ) -> None:
+    def _begin(self, name: str, said: bytes, watch: Callable[[str], None], *then: Answer) -> None:
         self._origins[name] = self._hub.origin(f"{name}.test")
         self._origins[name].answers(said, *then)
         self._records[name] = Record()
