@@ -288,6 +288,13 @@ def test_41_debug_names_the_target(ask: Ask, origin: Origin) -> None:
     assert body.startswith(b"GRIP instruct response too large from ")
 
 
+def test_41_a_body_of_the_largest_size_is_held(hold: Hold, fanway: Fanway, channel: str) -> None:
+    grip = ("Grip-Hold: response", f"Grip-Channel: {channel}")
+    client = hold(answer(*grip, body=bytes(BUFFER_MAX_BYTES)))
+    fanway.publish_response(channel, "held")
+    assert client.response().body == b"held"
+
+
 @pytest.mark.parametrize("framing", ["sized", "chunked"])
 def test_42_a_stream_hold_with_a_large_body_is_delivered_fully_and_then_holds(
     ask: Ask, origin: Origin, fanway: Fanway, channel: str, framing: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from support.fanway import Fanway
 from support.keys import HEX_SECRET, SIG_KEY, read_token, secret
 from support.origin import Hub, Origin, Request, Wire, says
 from support.spelling import answer, request
+from support.waiting import until
 
 Ask = Callable[..., Client]
 
@@ -123,11 +124,16 @@ def test_5_encoded_keys_are_decoded_before_use(
         read_token(token, secret(b"another secret that is longer than 32 bytes"))
 
 
-def test_6_without_a_key_there_is_no_grip_sig(hub: Hub, origin: Origin) -> None:
-    with Fanway(routes=[f"* {hub.target}"]) as unsigned:
-        client = Client(unsigned.address)
-        client.send(request(origin.host)).response()
-        client.close()
+@pytest.fixture(scope="module")
+def plain(hub: Hub) -> Iterator[Fanway]:
+    """A Fanway with one host, and without a key."""
+    with Fanway(routes=[f"plain.test {hub.target}"]) as plain:
+        yield plain
+
+
+def test_6_without_a_key_there_is_no_grip_sig(plain: Fanway, connect: Ask, hub: Hub) -> None:
+    origin = hub.origin("plain.test")
+    connect(plain.address).send(request(origin.host)).response()
     assert origin.requests[0].all("Grip-Sig") == []
     assert origin.requests[0].all("Grip-Feature") != []
 
@@ -160,8 +166,7 @@ def test_9_headers_between_client_and_proxy_are_not_forwarded(
 ) -> None:
     ask("/", header, "X-Kept: yes", method="POST", body=b"x").response("POST")
     (sent,) = origin.requests
-    name, _, value = header.partition(": ")
-    assert value not in sent.all(name)
+    assert sent.all(header.partition(": ")[0]) == []
     assert sent.one("X-Kept") == "yes"
 
 
@@ -174,7 +179,7 @@ def test_9_the_encoding_of_an_upload_is_forwarded_with_it(ask: Ask, origin: Orig
 def test_9_headers_that_connection_names_are_not_forwarded(ask: Ask, origin: Origin) -> None:
     ask("/", "Connection: X-Hop, keep-alive", "X-Hop: 1", "X-Kept: yes").response()
     (sent,) = origin.requests
-    assert sent.all("X-Hop") == []
+    assert sent.all("X-Hop") == sent.all("Connection") == []
     assert sent.one("X-Kept") == "yes"
 
 
@@ -238,6 +243,12 @@ def test_12_a_host_without_a_matching_route_gets_502_route_not_found(connect: As
     assert reply.one("Content-Type") == "text/plain"
 
 
+def test_12_so_does_a_host_that_no_route_names(connect: Ask, plain: Fanway) -> None:
+    for host in ("other.test", "sub.plain.test", ""):
+        reply = connect(plain.address).send(request(host)).response()
+        assert (reply.status, reply.body) == (502, b"Route not found\n")
+
+
 def test_13_a_target_that_refuses_gives_502(connect: Ask) -> None:
     reply = connect().send(request("refused.test")).response()
     assert (reply.status, reply.reason) == (502, "Bad Gateway")
@@ -294,6 +305,7 @@ def test_16_a_channel_without_a_hold_is_stripped_and_subscribes_nothing(
     reply = client.response()
     assert reply.all("Grip-Channel") == []
     assert reply.body == b"answered at once"
+    until(lambda: fanway.metric("fanway_channels") == 0, "no channel is held")
     fanway.publish_response(channel, "not for you")
     origin.answers(answer(body=b"next"))
     assert client.send(request(origin.host)).response().body == b"next"

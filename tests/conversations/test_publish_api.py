@@ -15,6 +15,7 @@ from support.spelling import request
 Connect = Callable[..., Client]
 Stream = Callable[..., Reply]
 
+CHUNKED = "Transfer-Encoding: chunked"
 ITEM = {"channel": "c", "formats": {"http-stream": {"content": "x"}}}
 
 
@@ -144,10 +145,13 @@ def test_106_an_empty_batch_is_accepted(fanway: Fanway) -> None:
     assert post(fanway, {"items": []}) == (200, "Published\n")
 
 
-def test_107_a_post_without_content_length_gives_411(connect: Connect, fanway: Fanway) -> None:
+@pytest.mark.parametrize(("headers", "body"), [((), b""), ((CHUNKED,), b"0\r\n\r\n")])
+def test_107_a_post_without_content_length_gives_411(
+    connect: Connect, fanway: Fanway, headers: tuple[str, ...], body: bytes
+) -> None:
     client = connect(fanway.control_addresses[0])
-    said = request("control", "/publish/", "Transfer-Encoding: chunked", method="POST")
-    reply = client.send(said + b"0\r\n\r\n").response("POST")
+    said = request("control", "/publish/", *headers, method="POST")
+    reply = client.send(said + body).response("POST")
     assert (reply.status, reply.body) == (411, b"Request requires Content-Length.\n")
 
 
@@ -168,7 +172,8 @@ def test_107_a_head_over_the_limit_gives_400(fanway: Fanway) -> None:
 def test_107_a_content_length_that_is_no_number_gives_400(connect: Connect, fanway: Fanway) -> None:
     client = connect(fanway.control_addresses[0])
     said = request("control", "/publish/", "Content-Length: many", method="POST")
-    assert client.send(said).response("POST").status == 400
+    reply = client.send(said).response("POST")
+    assert (reply.status, reply.body) == (400, b"Bad Content-Length.\n")
 
 
 def test_108_formats_may_stand_at_the_top_level(
@@ -200,15 +205,15 @@ def test_109_unknown_formats_and_fields_are_ignored(fanway: Fanway) -> None:
 @pytest.mark.parametrize("code", [-1, 1000])
 def test_110_an_impossible_code_gives_400(fanway: Fanway, code: int) -> None:
     item = {"channel": "c", "formats": {"http-response": {"code": code, "body": ""}}}
-    status, said = post(fanway, {"items": [item]})
-    assert status == 400
-    assert said.startswith("Invalid format: ")
+    why = "'http-response' contains 'code' with invalid value"
+    assert post(fanway, {"items": [item]}) == (400, f"Invalid format: {why}\n")
 
 
 @pytest.mark.parametrize("kind", ["http-response", "http-stream", "ws-message"])
 def test_111_an_unknown_action_gives_400(fanway: Fanway, kind: str) -> None:
     item = {"channel": "c", "formats": {kind: {"action": "dance"}}}
-    assert post(fanway, {"items": [item]})[0] == 400
+    why = f"'{kind}' contains 'action' with unknown value"
+    assert post(fanway, {"items": [item]}) == (400, f"Invalid format: {why}\n")
 
 
 def test_115_the_same_id_on_a_channel_is_delivered_once(
@@ -229,6 +234,13 @@ def test_115_even_if_nobody_heard_the_first(stream: Stream, fanway: Fanway, chan
     fanway.publish_stream(channel, "not again", id="a")
     fanway.publish_stream(channel, "new", id="b")
     reply.expect(b"new")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_root_says_what_this_is(fanway: Fanway, method: str) -> None:
+    response = fanway.control(method, "/", "" if method == "POST" else None)
+    assert (response.status, response.body) == (200, "Fanway API\n")
+    assert response.headers["content-type"] == "text/plain"
 
 
 @pytest.mark.parametrize("path", ["/elsewhere", "/publish/?x=1", "/publish//", "/Publish/"])
@@ -264,7 +276,9 @@ def test_garbage_on_the_control_port_gets_400_and_no_traceback(
 ) -> None:
     client = connect(fanway.control_addresses[0])
     client.send(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
-    assert b" 400 " in client.rest().splitlines()[0]
+    said = client.rest()
+    assert b" 400 " in said.splitlines()[0]
+    assert said.endswith(b"\r\n\r\nFailed to parse request header.\n")
     fanway.publish_items(ITEM)
 
 

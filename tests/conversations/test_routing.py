@@ -250,7 +250,7 @@ def get(various: Fanway, connect: Connect) -> Callable[..., Reply]:
     return get
 
 
-def test_194_the_origin_sees_another_path_and_another_host(
+def test_10_194_the_origin_sees_another_path_and_another_host(
     get: Callable[..., Reply], hub: Hub
 ) -> None:
     replaced, removed = hub.origin("api.test"), hub.origin("other.test")

@@ -17,6 +17,8 @@ Stream = Callable[..., Reply]
 
 LINGER_SECONDS = 1
 WAIT_SECONDS = 1
+TTL_SECONDS = 1
+TTL = ("--id-cache-ttl", str(TTL_SECONDS))
 
 
 def test_116_items_that_come_in_reverse_are_delivered_in_order(
@@ -70,8 +72,26 @@ def impatient(hub: Hub) -> Iterator[Fanway]:
     """Waits a second for what is missing, and forgets the last id of a channel soon."""
     linger = ("--subscription-linger", str(LINGER_SECONDS))
     wait = ("--message-wait", str(WAIT_SECONDS * 1000))
-    with Fanway(*linger, *wait, routes=[f"* {hub.target}"]) as fanway:
+    with Fanway(*linger, *wait, *TTL, routes=[f"* {hub.target}"]) as fanway:
         yield fanway
+
+
+def test_115_an_id_counts_again_when_its_time_is_over(
+    impatient: Fanway, connect: Callable[..., Client], origin: Origin, channel: str
+) -> None:
+    origin.answers(answer("Grip-Hold: stream", f"Grip-Channel: {channel}"))
+    reply = connect(impatient.address).send(request(origin.host)).reply()
+    began = time.monotonic()
+    impatient.publish_stream(channel, "a", id="a")
+    reply.expect(b"a")
+
+    def comes_again() -> bool:
+        impatient.publish_stream(channel, "b", id="a")
+        return not reply.client.is_silent()
+
+    until(comes_again, "the same id again")
+    assert time.monotonic() - began >= TTL_SECONDS
+    reply.expect(b"b")
 
 
 def test_117_an_item_whose_predecessor_never_comes_is_delivered_after_its_wait(

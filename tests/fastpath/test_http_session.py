@@ -223,7 +223,7 @@ def test_the_length_of_a_chunked_body_is_unknown_and_its_end_is_reported(stage: 
     assert (piece.content, piece.more, end.content, end.more) == (b"abc", True, b"", False)
 
 
-def test_100_continue_is_sent_when_the_request_is_in_controls_hands(stage: Stage) -> None:
+def test_continue_is_sent_when_the_request_is_in_controls_hands(stage: Stage) -> None:
     client = stage.connect()
     client.says(request("/", "Expect: 100-continue", "Content-Length: 1", method="POST"))
     assert client.hears() == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -231,7 +231,7 @@ def test_100_continue_is_sent_when_the_request_is_in_controls_hands(stage: Stage
     assert [type(report) for report in stage.reports()] == [Opened, Received]
 
 
-def test_100_continue_is_not_sent_when_the_body_has_begun_to_come(stage: Stage) -> None:
+def test_continue_is_not_sent_when_the_body_has_begun_to_come(stage: Stage) -> None:
     head = request("/", "Expect: 100-continue", "Content-Length: 2", method="POST")
     assert stage.connect().says(head + b"x").hears() == b""
 

@@ -129,7 +129,7 @@ def test_a_stream_that_is_read_again_gets_what_waited_and_goes_on(
     assert client.state == "HELD_STREAM"
 
 
-def test_100_messages_wait_for_a_blocked_client_and_the_rest_is_dropped(
+def test_a_hundred_messages_wait_for_a_blocked_client_and_the_rest_is_dropped(
     stage: Stage, stream: Callable[..., Client]
 ) -> None:
     client = blocked(stage, stream("a", client=stage.connect_narrow()))
