@@ -84,6 +84,13 @@ def test_23_grip_status_changes_the_status_and_supplies_the_reason(
     assert (reply.status, reply.reason, reply.body) == (404, "Not Found", b"x")
 
 
+@pytest.mark.parametrize("status", [200, 299, 999])
+def test_24_any_status_that_can_be_final_is_given(ask: Ask, origin: Origin, status: int) -> None:
+    origin.answers(answer(f"Grip-Status: {status}", body=b"x"))
+    reply = ask().response()
+    assert (reply.status, reply.body) == (status, b"x")
+
+
 def test_24_grip_status_may_give_the_reason(ask: Ask, origin: Origin) -> None:
     origin.answers(answer("Grip-Status: 404 Nope"))
     reply = ask().response()
@@ -238,9 +245,20 @@ def test_38_channels_of_headers_and_json_are_merged(
     assert client.response().body == b"here"
 
 
+def test_38_meta_of_headers_and_json_is_merged_and_json_counts(
+    hold: Hold, fanway: Fanway, channel: str
+) -> None:
+    filtered = {"name": channel, "filters": ["var-subst"]}
+    document = {"hold": {"channels": [filtered], "meta": {"b": "json", "c": "json"}}}
+    client = hold(instruct(document, "Grip-Set-Meta: a=header, b=header"))
+    fanway.publish_response(channel, "%(a)s %(b)s %(c)s")
+    assert client.response().body == b"header json json"
+
+
 @pytest.mark.parametrize(
     ("document", "why"),
     [
+        ({"response": {"code": 1000}}, "response contains 'code' with invalid value"),
         ({"hold": []}, "instruct contains 'hold' with wrong type"),
         (
             {"hold": {"channels": [{"name": "c", "filters": [1]}]}},
@@ -278,6 +296,23 @@ def test_40_a_request_of_the_largest_size_may(hold: Hold, fanway: Fanway, channe
 
 def test_41_a_response_hold_with_a_large_body_gives_502(ask: Ask, origin: Origin) -> None:
     origin.answers(answer("Grip-Hold: response", body=bytes(BUFFER_MAX_BYTES + 1)))
+    reply = ask().response()
+    assert (reply.status, reply.body) == (502, FAILED)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Grip-Foo: 1",),
+        ("Content-Type: application/grip-instruct", "Grip-Hold: stream"),
+        ("Grip-Hold: stream", "Grip-Channel: c; filter=build-id"),
+    ],
+    ids=["no hold", "JSON", "a filter of responses"],
+)
+def test_41_so_do_others_that_have_to_be_whole(
+    ask: Ask, origin: Origin, headers: tuple[str, ...]
+) -> None:
+    origin.answers(answer(*headers, body=b" " * (BUFFER_MAX_BYTES + 1)))
     reply = ask().response()
     assert (reply.status, reply.body) == (502, FAILED)
 
@@ -345,6 +380,35 @@ def test_43_a_small_stream_body_is_delivered_when_the_origin_has_finished(
     origin.answers(slowly)
     client.send(request(origin.host)).reply().expect(b"abcdef")
     assert was_silent == [True]
+
+
+def test_of_a_header_that_is_no_list_the_first_counts(
+    ask: Ask, origin: Origin, poll: Hold, fanway: Fanway, channel: str
+) -> None:
+    client = poll(channel, "Grip-Timeout: 50", "Grip-Timeout: x", "Grip-Hold: stream")
+    assert client.is_silent()
+    fanway.publish_response(channel, "one")
+    assert client.response().body == b"one"
+    origin.answers(answer("Grip-Status: 404", "Grip-Status: 500"))
+    assert ask().response().status == 404
+
+
+def test_an_element_that_cannot_be_parsed_is_dropped_and_the_others_count(
+    poll: Hold, fanway: Fanway, channel: str
+) -> None:
+    client = poll(f'{channel}-a; prev-id="1\\, {channel}-b', f"Grip-Channel: {channel}-c")
+    fanway.publish_response(f"{channel}-a", "not this")
+    fanway.publish_response(f"{channel}-b", "nor this")
+    fanway.publish_response(f"{channel}-c", "this")
+    assert client.response().body == b"this"
+
+
+def test_an_empty_element_is_the_channel_without_a_name(
+    poll: Hold, fanway: Fanway, channel: str
+) -> None:
+    client = poll(f"{channel},, {channel}-b")
+    fanway.publish_response("", "to no name")
+    assert client.response().body == b"to no name"
 
 
 def test_an_instruct_that_is_refused_leaves_the_connection_usable(ask: Ask, origin: Origin) -> None:

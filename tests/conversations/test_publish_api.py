@@ -236,6 +236,20 @@ def test_115_even_if_nobody_heard_the_first(stream: Stream, fanway: Fanway, chan
     reply.expect(b"new")
 
 
+def test_104_a_refusal_is_text_even_to_those_who_accept_json(fanway: Fanway) -> None:
+    response = fanway.control("POST", "/publish/", "[]", Accept="application/json")
+    assert (response.status, response.body) == (400, "Invalid format.\n")
+    assert response.headers["content-type"] == "text/plain"
+
+
+def test_97_101_recover_is_a_post_too(fanway: Fanway) -> None:
+    response = fanway.control("GET", "/recover/")
+    assert (response.status, response.body) == (405, "Method not allowed: GET.\n")
+    assert response.headers["allow"] == "POST"
+    response = fanway.control("POST", "/recover", "", Accept="application/json")
+    assert (response.status, response.body) == (200, '{"message":"Updated"}\n')
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_the_root_says_what_this_is(fanway: Fanway, method: str) -> None:
     response = fanway.control(method, "/", "" if method == "POST" else None)

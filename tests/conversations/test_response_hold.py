@@ -72,6 +72,25 @@ def test_46_a_code_that_ends_no_response_reaches_the_client_as_500(
     fanway.publish(channel, respond(code=code, body="text"))
     reply = client.response()
     assert (reply.status, reply.reason, reply.body) == (500, "Internal Server Error", b"text")
+@pytest.mark.parametrize("code", [200, 299, 599, 999])
+def test_46_any_code_that_can_be_final_is_given(
+    poll: Hold, fanway: Fanway, channel: str, code: int
+) -> None:
+    client = poll(channel)
+    fanway.publish(channel, respond(code=code, body="x"))
+    reply = client.response()
+    assert (reply.status, reply.body) == (code, b"x")
+
+
+@pytest.mark.parametrize("code", [204, 304])
+def test_49_a_code_without_body_has_none_and_the_connection_goes_on(
+    poll: Hold, fanway: Fanway, origin: Origin, channel: str, code: int
+) -> None:
+    client = poll(channel)
+    fanway.publish(channel, respond(code=code, body="not this"))
+    assert client.response().status == code
+    origin.answers(answer(body=b"next"))
+    assert client.send(request(origin.host)).response().body == b"next"
 
 
 def test_46_a_body_in_base64_is_decoded(poll: Hold, fanway: Fanway, channel: str) -> None:
