@@ -21,7 +21,14 @@ def assert_about(seconds: float, expected: float, early: float = 0.0) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "seconds"), [("timeout-1", 5), ("timeout-5", 5), ("timeout-6", 6), ("timeout-json", 5)]
+    ("name", "seconds"),
+    [
+        ("timeout-1", 5),
+        ("timeout-5", 5),
+        ("timeout-6", 6),
+        ("timeout-json", 5),
+        ("timeout-both", 6),
+    ],
 )
 def test_21_a_timeout_below_5_behaves_as_5_seconds_and_others_are_exact(
     minute: Minute, name: str, seconds: int

@@ -64,6 +64,7 @@ class Minute:
             self.poll(name, answer(*grip, *more, body=b"timed out"))
         self.poll("timeout-default", answer("Grip-Hold: response", body=b"timed out"))
         self.poll("timeout-json", instruct({"hold": {"channels": [], "timeout": 5}}))
+        self.poll("timeout-both", instruct({"hold": {"channels": []}}, "Grip-Timeout: 6"))
         self.stream("raw", "Grip-Keep-Alive: \\n hb; timeout=2")
         self.stream("cstring", "Grip-Keep-Alive: :\\x41\\r\\n\\\\; format=cstring; timeout=2")
         self.stream("base64", "Grip-Keep-Alive: AP8=; format=base64; timeout=2")
