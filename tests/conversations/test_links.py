@@ -10,7 +10,7 @@ from support.client import Client, Reply
 from support.fanway import Fanway
 from support.keys import HEX_SECRET, SIG_KEY, read_token, secret
 from support.origin import Hub, Origin, Request, Wire
-from support.spelling import answer, request
+from support.spelling import answer, instruct, request
 from support.waiting import until
 
 Ask = Callable[..., Client]
@@ -73,11 +73,21 @@ def test_75_a_page_may_hold(
     reply.expect(b"three\n")
 
 
-def test_76_a_page_with_a_response_hold_ends_the_stream(ask: Ask, origin: Origin) -> None:
-    first = answer("Grip-Link: </debug/p>; rel=next", body=b"one\n")
-    origin.answers(first, answer("Grip-Hold: response", body=b"two\n"))
-    told = b"one\n\n\nNext link returned non-stream hold.\n"
-    assert ask("/debug/").reply().read_to_end() == told
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (answer("Grip-Hold: response", body=b"two\n"), "Next link returned non-stream hold."),
+        (answer("Grip-Status: x", body=b"two\n"), "Grip-Status contains invalid status code"),
+        (instruct({}), "failed to parse application/grip-instruct content as JSON"),
+    ],
+    ids=["a response hold", "a bad header", "JSON"],
+)
+def test_76_a_page_that_cannot_be_followed_ends_the_stream(
+    ask: Ask, origin: Origin, page: bytes, why: str
+) -> None:
+    for path, told in (("/", ""), ("/debug/", f"\n\n{why}\n")):
+        origin.answers(answer(f"Grip-Link: <{path}p>; rel=next", body=b"one\n"), page)
+        assert ask(path).reply().read_to_end() == f"one\n{told}".encode()
 
 
 def test_77_78_what_the_origin_is_asked(
@@ -331,13 +341,21 @@ def test_98_and_when_a_hold_is_answered(
 
 
 def test_98_and_before_a_request_is_made_again(
-    hold: Hold, origin: Origin, fanway: Fanway, channel: str
+    hold: Hold, origin: Origin, fanway: Fanway, channel: str, settle: Settle
 ) -> None:
+    counts: list[int] = []
+
+    def take_time(wire: Wire, _request: Request) -> None:
+        settle()
+        counts.append(len(origin.requests))
+        wire.send(answer())
+
     grip = ("Grip-Hold: response", f"Grip-Channel: {channel}", GONE)
-    client = hold(answer(*grip), answer(), answer(body=b"again"))
+    client = hold(answer(*grip), take_time, answer(body=b"again"))
     fanway.publish(channel, {"http-response": {"action": "hint"}})
     assert client.response().body == b"again"
     assert [asked.method for asked in origin.requests] == ["GET", "POST", "GET"]
+    assert counts == [2], "nothing was asked before the gone link was answered"
 
 
 def test_98_a_failure_is_logged_without_the_query(

@@ -12,7 +12,7 @@ from support.client import Client
 from support.fanway import Fanway
 from support.origin import Origin, says
 from support.spelling import answer, request
-from support.waiting import until
+from support.waiting import SOON_SECONDS, until
 
 Ask = Callable[..., Client]
 Hold = Callable[..., Client]
@@ -338,7 +338,7 @@ def test_93_an_item_that_follows_is_delivered(
 ) -> None:
     client = hold(held(channel, prev_id="1"))
     fanway.publish_response(channel, "delivered", id="2", prev_id="1")
-    assert client.response().body == b"delivered"
+    assert client.response(seconds=SOON_SECONDS).body == b"delivered"
     assert len(origin.requests) == 1
 
 
@@ -350,7 +350,7 @@ def test_94_without_prev_id_in_the_instruct_nothing_is_asked_again(
     watcher.expect(b"x")
     client = poll(channel)
     fanway.publish_response(channel, "delivered", id="9", prev_id="2")
-    assert client.response().body == b"delivered"
+    assert client.response(seconds=SOON_SECONDS).body == b"delivered"
     assert len(origin.requests) == 2
 
 

@@ -11,7 +11,7 @@ from support.client import Client, Reply
 from support.fanway import Fanway
 from support.origin import Hub, Origin
 from support.spelling import answer, request
-from support.waiting import until
+from support.waiting import SOON_SECONDS, until
 
 Stream = Callable[..., Reply]
 
@@ -46,7 +46,16 @@ def test_118_the_first_item_of_a_fresh_channel_is_delivered_whatever_its_prev_id
 ) -> None:
     reply = stream(channel)
     fanway.publish_stream(channel, "first", id="7", prev_id="6")
-    reply.expect(b"first")
+    reply.expect(b"first", seconds=SOON_SECONDS)
+
+
+def test_118_what_nobody_heard_is_not_remembered(
+    stream: Stream, fanway: Fanway, channel: str
+) -> None:
+    fanway.publish_stream(channel, "to nobody", id="1")
+    reply = stream(channel)
+    fanway.publish_stream(channel, "first", id="7", prev_id="6")
+    reply.expect(b"first", seconds=SOON_SECONDS)
 
 
 def test_118_and_one_that_follows_an_item_without_id(
@@ -56,7 +65,7 @@ def test_118_and_one_that_follows_an_item_without_id(
     fanway.publish_stream(channel, "1", id="1")
     fanway.publish_stream(channel, "2")
     fanway.publish_stream(channel, "3", id="9", prev_id="8")
-    reply.expect(b"123")
+    reply.expect(b"123", seconds=SOON_SECONDS)
 
 
 def test_119_no_seq_bypasses_the_order(stream: Stream, fanway: Fanway, channel: str) -> None:
@@ -64,7 +73,7 @@ def test_119_no_seq_bypasses_the_order(stream: Stream, fanway: Fanway, channel: 
     fanway.publish_stream(channel, "a", id="a")
     fanway.publish_stream(channel, "z", id="z", prev_id="y", no_seq=True)
     fanway.publish_stream(channel, "b", id="b", prev_id="a")
-    reply.expect(b"azb")
+    reply.expect(b"azb", seconds=SOON_SECONDS)
 
 
 @pytest.fixture(scope="module")

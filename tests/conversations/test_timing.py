@@ -136,9 +136,9 @@ def test_83_activity_on_some_channels_does_not(minute: Minute) -> None:
 def test_84_117_a_gap_that_stays_is_closed_by_a_page(minute: Minute) -> None:
     """The example of GRIP.md 1.9.3: 18 comes, 19 is lost, 20 has waited for it."""
     record = minute.record("gap")
-    [(seconds, last)] = record.asked
+    [(seconds, request)] = record.asked
     assert 5 <= seconds <= 6 + SLACK_SECONDS
-    assert last == ["gap; last-id=18"]
+    assert request.all("Grip-Last") == ["gap; last-id=18"]
     assert [piece for _, piece in record.pieces] == [b"18", b"19-20"]
 
 
@@ -158,6 +158,12 @@ def test_87_a_page_that_fails_is_asked_for_six_times_and_then_the_stream_ends(
 
 def test_96_without_the_setting_a_first_subscription_asks_for_nothing(minute: Minute) -> None:
     assert minute.record("timeout-6").asked == []
+
+
+def test_98_an_origin_is_told_when_a_hold_has_timed_out(minute: Minute) -> None:
+    [(seconds, request)] = minute.record("timeout-json").asked
+    assert_about(seconds, 5)
+    assert (request.method, request.target, request.body) == ("POST", "/bye", b"")
 
 
 def test_117_an_item_whose_predecessor_never_comes_is_delivered_after_5_to_6_seconds(

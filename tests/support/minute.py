@@ -15,7 +15,7 @@ from typing import Any
 
 from support.client import Client, Silence
 from support.fanway import Fanway
-from support.origin import Answer, Hub, Origin
+from support.origin import Answer, Hub, Origin, Request
 from support.spelling import answer, instruct, request
 
 MINUTE_SECONDS = 55.0
@@ -29,6 +29,7 @@ PUBLISH_EVERY_SECONDS = 0.4
 class Record:
     """What one client saw, and when, in seconds since its hold began."""
 
+    began: float = 0.0  # on the clock
     status: int = 0
     reason: str = ""
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -36,8 +37,7 @@ class Record:
     head_seconds: float = 0.0
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
     end_seconds: float | None = None  # of a stream: when it was over
-    asked: list[tuple[float, list[str]]] = field(default_factory=list)
-    """When its origin was asked again, and the Grip-Last of each request."""
+    asked: list[tuple[float, Request]] = field(default_factory=list)  # its origin, once more
 
     def times(self, piece: bytes) -> list[float]:
         """When a piece came."""
@@ -60,10 +60,11 @@ class Minute:
         polls = {"timeout-1": "1", "timeout-5": "5", "timeout-6": "6"}
         for name, seconds in polls.items():
             grip = ("Grip-Hold: response", f"Grip-Timeout: {seconds}", "Grip-Status: 408 Later")
-            more = (f"Grip-Channel: {name}", "X-Kept: yes", "Grip-Foo: x")
-            self.poll(name, answer(*grip, *more, body=b"timed out"))
+            more = (f"Grip-Channel: {name}", "Grip-Keep-Alive: k; timeout=1")
+            self.poll(name, answer(*grip, *more, "X-Kept: yes", "Grip-Foo: x", body=b"timed out"))
         self.poll("timeout-default", answer("Grip-Hold: response", body=b"timed out"))
-        self.poll("timeout-json", instruct({"hold": {"channels": [], "timeout": 5}}))
+        gone = "Grip-Link: </bye>; rel=gone"
+        self.poll("timeout-json", instruct({"hold": {"channels": [], "timeout": 5}}, gone))
         self.poll("timeout-both", instruct({"hold": {"channels": []}}, "Grip-Timeout: 6"))
         self.stream("raw", "Grip-Keep-Alive: \\n hb; timeout=2")
         self.stream("cstring", "Grip-Keep-Alive: :\\x41\\r\\n\\\\; format=cstring; timeout=2")
@@ -104,7 +105,9 @@ class Minute:
     def record(self, name: str) -> Record:
         """What a client saw, once it has seen all."""
         self._threads[name].join()
-        return self._records[name]
+        record, again = self._records[name], self._origins[name].requests[1:]
+        record.asked = [(r.arrived_seconds - record.began, r) for r in again]
+        return record
 
     def poll(self, name: str, said: bytes) -> None:
         """Hold a client until its time has passed."""
@@ -153,12 +156,11 @@ class Minute:
 
     def _watch_poll(self, name: str) -> None:
         record, client = self._records[name], Client(self.fanway.address)
-        began = time.monotonic()
+        began = record.began = time.monotonic()
         reply = client.send(request(f"{name}.test")).reply(seconds=MINUTE_SECONDS + 10)
         record.head_seconds = reply.arrived_seconds - began
         record.body = reply.read_to_end()
         record.status, record.reason, record.headers = reply.status, reply.reason, reply.headers
-        self._note_asked(name, began)
         client.close()
 
     def _watch_stream(
@@ -167,7 +169,7 @@ class Minute:
         record, client = self._records[name], Client(self.fanway.address)
         reply = client.send(request(f"{name}.test")).reply()
         reply.take(1)
-        began = time.monotonic()
+        began = record.began = time.monotonic()
         self.fanway.publish_items(*publishes)
         while (left := began + watch_seconds - time.monotonic()) > 0:
             try:
@@ -178,13 +180,7 @@ class Minute:
                 record.end_seconds = time.monotonic() - began
                 break
             record.pieces.append((time.monotonic() - began, piece))
-        self._note_asked(name, began)
         client.close()
-
-    def _note_asked(self, name: str, began: float) -> None:
-        again = self._origins[name].requests[1:]
-        asked = [(request.arrived_seconds - began, request.all("Grip-Last")) for request in again]
-        self._records[name].asked = asked
 
 
 def _item(channel: str, name: str, before: str | None) -> dict[str, Any]:

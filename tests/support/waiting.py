@@ -9,6 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 10.0
+SOON_SECONDS = 2.0  # well before an item that is missing has been waited for
 POLL_SECONDS = 0.005
 
 
