@@ -165,6 +165,27 @@ def test_81_sessions_that_have_seen_the_same_share_one_request(
     assert len(origin.requests) == 4
 
 
+def test_81_without_last_ids_the_query_tells_pages_apart(
+    ask: Ask, origin: Origin, fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    """Pushpin would give both the same page; GRIP.md 11, number 5."""
+
+    def page(wire: Wire, asked: Request) -> None:
+        wire.send(answer(body=asked.target.encode()))
+
+    grip = ("Grip-Hold: stream", f"Grip-Channel: {channel}")
+    links = [f"Grip-Link: </p?client={number}>; rel=next" for number in range(2)]
+    origin.answers(*(answer(*grip, link, body=b"one\n") for link in links), page)
+    replies = []
+    for _ in links:
+        replies.append(ask().reply())
+        replies[-1].expect(b"one\n")
+    settle()
+    fanway.publish(channel, {"http-stream": {"action": "hint"}})
+    for number, reply in enumerate(replies):
+        assert reply.read_to_end() == f"one\n/p?client={number}".encode()
+
+
 def test_82_a_timeout_of_0_is_followed_again_and_again(
     follow: Callable[..., Reply], origin: Origin, channel: str
 ) -> None:

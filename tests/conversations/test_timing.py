@@ -120,6 +120,14 @@ def test_82_a_next_link_is_followed_when_its_timeout_is_over(minute: Minute) -> 
     assert record.end_seconds is not None
 
 
+def test_82_the_keep_alives_of_a_page_replace_those_before(minute: Minute) -> None:
+    pieces = [piece for _, piece in minute.record("links-alive").pieces]
+    at = pieces.index(b"page")
+    assert set(pieces[:at]) == {b"a"}
+    assert set(pieces[at + 1 :]) == {b"b"}
+    assert len(pieces[at + 1 :]) >= 3
+
+
 def test_83_activity_on_all_channels_postpones_the_link(minute: Minute) -> None:
     record = minute.record("links-all")
     assert len(record.pieces) >= 5

@@ -89,6 +89,9 @@ class Minute:
         self.stream("links", link, then=[page])
         for name in ("links-all", "links-some"):
             self.stream(name, link, f"Grip-Channel: {name}-other", then=[page])
+        hold = ("Grip-Hold: stream", "Grip-Keep-Alive: b; timeout=1")
+        alive = (link, "Grip-Keep-Alive: a; timeout=1")
+        self.stream("links-alive", *alive, then=[answer(*hold, body=b"page")])
         fails = [answer(status="500 Oh")]
         self.stream("links-fail", link, then=fails, watch_seconds=RETRIES_SECONDS)
         grip = ("Grip-Hold: stream", "Grip-Link: </p>; rel=next")
