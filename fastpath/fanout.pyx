@@ -112,8 +112,7 @@ cdef class Fanout:
                 return self._draw(spool, Lot.GIVE)
             if is_gap(m, spool):
                 return self._draw(spool, lot_of_gap(m, v))
-            if v != Variant.RESPONSE:
-                self._advanced.append(number)
+            self._advanced.append(number)      # whatever becomes of it: GRIP.md 1.8, 3
         if asks(m, spool):
             return self._meet_group(m, spool)
         if lot != Lot.SEND:
@@ -397,8 +396,7 @@ cdef class Fanout:
         if spool.prev_id is not NULL:
             if is_gap(m, spool):
                 return self._do(s, lot_of_gap(m, v), m)
-            if v != Variant.RESPONSE:
-                self._expect(s, m.channel, spool, m.id)
+            self._expect(s, m.channel, spool, m.id)
         if not asking:
             return self._do(s, lot_of(m, v), m)
         return self._join_group(m, mode, traits, s)

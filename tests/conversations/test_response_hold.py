@@ -227,6 +227,15 @@ def test_55_a_hint_says_what_was_seen_last(
     assert origin.requests[1].one("Grip-Last") == f"{channel}; last-id=7"
 
 
+def test_55_a_hint_that_follows_has_been_seen_itself(
+    hold: Hold, fanway: Fanway, origin: Origin, channel: str
+) -> None:
+    client = hold(held(channel, prev_id="7"), answer(body=b"again"))
+    fanway.publish(channel, respond(action="hint"), id="8", prev_id="7")
+    client.response()
+    assert origin.requests[1].one("Grip-Last") == f"{channel}; last-id=8"
+
+
 @pytest.mark.parametrize("action", ["close", "refresh"])
 def test_56_close_and_refresh_do_nothing_to_a_response_hold(
     poll: Hold, fanway: Fanway, origin: Origin, channel: str, action: str
@@ -340,6 +349,40 @@ def test_93_an_item_that_follows_is_delivered(
     fanway.publish_response(channel, "delivered", id="2", prev_id="1")
     assert client.response(seconds=SOON_SECONDS).body == b"delivered"
     assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("action", ["close", "refresh"])
+def test_93_what_means_nothing_to_the_hold_has_been_seen(
+    hold: Hold, fanway: Fanway, origin: Origin, channel: str, action: str
+) -> None:
+    client = hold(held(channel, prev_id="1"))
+    fanway.publish(channel, respond(action=action), id="2", prev_id="1")
+    fanway.publish_response(channel, "delivered", id="3", prev_id="2")
+    assert client.response().body == b"delivered"
+    assert len(origin.requests) == 1
+
+
+def test_93_what_a_filter_drops_has_been_seen(
+    hold: Hold, fanway: Fanway, origin: Origin, channel: str
+) -> None:
+    words = f"{channel}; prev-id=1; filter=skip-self"
+    client = hold(answer("Grip-Hold: response", f"Grip-Channel: {words}", "Grip-Set-Meta: user=u"))
+    fanway.publish_response(channel, "own", id="2", prev_id="1", meta={"sender": "u"})
+    fanway.publish_response(channel, "delivered", id="3", prev_id="2")
+    assert client.response().body == b"delivered"
+    assert len(origin.requests) == 1
+
+
+def test_91_what_a_filter_fails_on_has_not_been_seen(
+    hold: Hold, fanway: Fanway, origin: Origin, channel: str
+) -> None:
+    words = f"{channel}; prev-id=1; filter=var-subst"
+    said = answer("Grip-Hold: response", f"Grip-Channel: {words}")
+    client = hold(said, answer(body=b"caught up"))
+    fanway.publish_response(channel, "%(nothing)s", id="2", prev_id="1")
+    fanway.publish_response(channel, "not delivered", id="3", prev_id="2")
+    assert client.response().body == b"caught up"
+    assert origin.requests[1].one("Grip-Last") == f"{channel}; last-id=1"
 
 
 def test_94_without_prev_id_in_the_instruct_nothing_is_asked_again(
