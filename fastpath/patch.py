@@ -133,7 +133,8 @@ def _take(root: dict[str, Any], path: list[str]) -> Any:
     if len(path) == 1:
         raise PatchError("the root stays")
     parent = _get(root, path[:-1])
-    return parent.pop(_key(parent, path[-1]))
+    key = _key(parent, path[-1])  # before anything is asked of a parent that may be no container
+    return parent.pop(key)
 
 
 def _key(parent: object, segment: str) -> str | int:

@@ -94,6 +94,8 @@ FAILED: dict[str, tuple[object, list[Any]]] = {
     "no such parent": ({"a": 1}, [add("/b/c", 1)]),
     "into a number": ({"a": 1}, [add("/a/b", 1)]),
     "into a text": ({"a": "text"}, [add("/a/0", 1)]),
+    "remove from a number": ({"a": 1}, [remove("/a/b")]),
+    "move out of nothing": ({"a": None}, [move("/a/b", "/c")]),
     "add behind the end": ([1], [add("/1", 2)]),
     "remove behind the end": ([1], [remove("/1")]),
     "remove at -": ([1], [remove("/-")]),
