@@ -31,8 +31,10 @@ cdef class Fanout:
         uint32_t _drawn
         uint32_t _room
         list _advanced         # spools whose members saw the item's id
-        dict _met              # (mode, action, traits, ids) -> refs: who is to be asked about
-        dict _asked            # number -> (message, groups), until the verdict
+        dict _met              # (mode, action, traits, ids) -> the refs to be asked about
+        # number -> (message, [(mode, action, traits, ids, {ref: the id expected before it})]),
+        # until the verdict, in the order of the messages.
+        dict _asked
         uint32_t _number       # of the last that was asked
         Limiter _limiter       # None: the rate is not limited
         bint _release_due      # a timer runs for what waits
@@ -45,6 +47,9 @@ cdef class Fanout:
     cdef Outcome judge(self, uint32_t number, list verdicts) except Outcome.FAIL
     # One session holds again: give it what has waited.
     cdef Outcome give(self, Session s, list waited) except Outcome.FAIL
+    # One session has moved on: what it has not had, in order. Its ids are those before it.
+    cdef list recall(self, Session s)
+    # Nobody is there any more who could decide.
     cdef Outcome forget_asked(self) except Outcome.FAIL
     cdef Outcome _item_begins(self) except Outcome.FAIL
     cdef Outcome _item_ends(self, Message m) except Outcome.FAIL
@@ -53,7 +58,7 @@ cdef class Fanout:
     cdef Outcome _meet(self, Message m, Spool* spool, uint32_t number) except Outcome.FAIL
     cdef Outcome _meet_group(self, Message m, Spool* spool) except Outcome.FAIL
     cdef Outcome _join_group(
-        self, Message m, int mode, bytes traits, Session s
+        self, Message m, int mode, bytes traits, Session s, bytes expected
     ) except Outcome.FAIL
     cdef Outcome _offer(self, Message m, Spool* spool) except Outcome.FAIL
     cdef Outcome _draw(self, Spool* spool, Lot lot) except Outcome.FAIL
@@ -68,9 +73,10 @@ cdef class Fanout:
         self, uint64_t ref, uint32_t hold, Lot lot, Message m
     ) except Outcome.FAIL
     cdef Outcome _ask(self, Message m) except Outcome.FAIL
-    cdef Outcome _fail(self, Session s, Message m, bytes why) except Outcome.FAIL
-    cdef Outcome _expect(
-        self, Session s, bytes channel, Spool* spool, bytes prev_id
+    cdef Outcome _fail(
+        self, Session s, Message m, bytes expected, bytes why
     ) except Outcome.FAIL
+    cdef Outcome _expect(self, Session s, bytes channel, bytes prev_id) except Outcome.FAIL
+    cdef Outcome _unjudged(self, Message m, list groups) except Outcome.FAIL
     cdef Outcome _give(self, Session s, Message m) except Outcome.FAIL
     cdef Outcome _hand(self, Session s, Message m, int mode) except Outcome.FAIL

@@ -274,7 +274,7 @@ cdef class Fanout:
         if spool is NULL:
             return Outcome.DONE
         if spool.variant == Variant.STREAM_WAITING:
-            return self._do(s, Lot.WAIT, m)
+            return self._do(s, lot_of(m, Variant.STREAM_WAITING), m)
         if spool.prev_id is NULL:
             return self._do(s, lot, m)
         if lot != Lot.GIVE and is_gap(m, spool):
@@ -287,13 +287,14 @@ cdef class Fanout:
         cdef bytes traits = b"" if spool.traits is NULL else <bytes> spool.traits
         cdef int mode = mode_of(<Variant> spool.variant)
         cdef uint32_t i
+        cdef bytes expected = None if spool.prev_id is NULL else <bytes> spool.prev_id
         spool.delivered_ms = now_ms()
         for i in range(spool.count):
-            self._join_group(m, mode, traits, self._roster.session(spool.slots[i]))
+            self._join_group(m, mode, traits, self._roster.session(spool.slots[i]), expected)
         return Outcome.DONE
 
     cdef Outcome _join_group(
-        self, Message m, int mode, bytes traits, Session s
+        self, Message m, int mode, bytes traits, Session s, bytes expected
     ) except Outcome.FAIL:
         # Sessions whose ids matter are a group only with those that have the same ids.
         cdef list ids = []
@@ -302,7 +303,7 @@ cdef class Fanout:
                 (channel, m.id if channel == m.channel and m.id is not None else last)
                 for channel, last in self._roster.table.lasts(s.slot)
             ]
-        self._met.setdefault((mode, m.action(mode), traits, tuple(ids)), []).append(s.ref)
+        self._met.setdefault((mode, m.action(mode), traits, tuple(ids)), {})[s.ref] = expected
         return Outcome.DONE
 
     cdef Outcome _ask(self, Message m) except Outcome.FAIL:
@@ -313,13 +314,12 @@ cdef class Fanout:
                   for (mode, action, traits, ids), refs in self._met.items()]
         self._met.clear()
         if len(self._asked) >= ASKED_MAX:
-            self._roster.tally.add(Counter.DROPPED_UNJUDGED, len(groups))
-            return Outcome.DONE
+            return self._unjudged(m, groups)
         self._number += 1
         self._asked[self._number] = (m, groups)
         if not self._roster.upstream.met(self._number, m, [group[:4] for group in groups]):
             del self._asked[self._number]
-            self._roster.tally.add(Counter.DROPPED_UNJUDGED, len(groups))
+            return self._unjudged(m, groups)
         return Outcome.DONE
 
     cdef bint has_asked(self, uint32_t number, list verdicts) except -1:
@@ -334,38 +334,83 @@ cdef class Fanout:
         try:
             for (mode, _, _, _, refs), (verdict, content) in zip(asked[1], verdicts):
                 changed = m.with_content(mode, content) if verdict == Verdict.INSTEAD else m
-                for ref in refs:
+                for ref, expected in refs.items():
                     s = self._roster.find(ref)
                     if s is None or verdict == Verdict.DROP:
                         continue
-                    if verdict == Verdict.FAILED:
-                        self._fail(s, m, content)
-                    else:
+                    if verdict != Verdict.FAILED:
                         self._hand(s, changed, mode)
+                    else:
+                        self._fail(s, m, expected, content)
         finally:
             self._item_ends(m)
         return self._release() if self._limiter is not None else Outcome.DONE
 
-    cdef Outcome _fail(self, Session s, Message m, bytes why) except Outcome.FAIL:
-        # It has not had the item: it goes on expecting the id before it, and so has a gap.
-        cdef Spool* spool = self._spool_of(s, m)
-        if spool is NULL:
+    cdef Outcome _fail(
+        self, Session s, Message m, bytes expected, bytes why
+    ) except Outcome.FAIL:
+        # It has not had the item: that is a gap, which what was asked about since must not hide.
+        cdef Message later
+        cdef bint hides = False
+        if self._spool_of(s, m) is NULL:
             return Outcome.DONE
         if why:
             return s.fail(why)
-        if spool.prev_id is NULL:
+        if expected is None:
             return Outcome.DONE
-        return self._expect(s, m.channel, spool, m.prev_id)
+        self._expect(s, m.channel, expected)
+        for later, groups in self._asked.values():
+            if later.channel == m.channel:
+                for _, _, _, _, refs in groups:
+                    if s.ref in refs:
+                        refs[s.ref] = expected
+                        hides = True
+        return s.ask_again() if hides else Outcome.DONE
 
-    cdef Outcome _expect(
-        self, Session s, bytes channel, Spool* spool, bytes prev_id
-    ) except Outcome.FAIL:
-        return self._roster.table.hold(
+    cdef Outcome _expect(self, Session s, bytes channel, bytes prev_id) except Outcome.FAIL:
+        # What follows for it on this channel, if it holds it still.
+        cdef HoldTable table = self._roster.table
+        cdef uint32_t number = table.spool_of(s.slot, channel)
+        cdef Spool* spool
+        if number == NOWHERE:
+            return Outcome.DONE
+        spool = table.spool(number)
+        return table.hold(
             channel, <Variant> spool.variant, s.slot, prev_id,
             None if spool.traits is NULL else <bytes> spool.traits,
         )
 
+    cdef Outcome _unjudged(self, Message m, list groups) except Outcome.FAIL:
+        # Nobody says what a message becomes for them: they have not had it.
+        cdef Session s
+        self._roster.tally.add(Counter.DROPPED_UNJUDGED, len(groups))
+        for _, _, _, _, refs in groups:
+            for ref, expected in refs.items():
+                s = self._roster.find(ref)
+                if s is not None and expected is not None:
+                    self._expect(s, m.channel, expected)
+        return Outcome.DONE
+
+    cdef list recall(self, Session s):
+        cdef list recalled = []
+        cdef Message m
+        cdef bytes expected
+        if not self._asked:                    # as nearly always
+            return recalled
+        for m, groups in reversed(self._asked.values()):   # the id before the first counts
+            for _, _, _, _, refs in groups:
+                if s.ref in refs:
+                    expected = refs.pop(s.ref)
+                    if expected is not None:
+                        self._expect(s, m.channel, expected)
+                    recalled.append(m)
+        recalled.reverse()
+        return recalled
+
     cdef Outcome forget_asked(self) except Outcome.FAIL:
+        cdef Message m
+        for m, groups in reversed(self._asked.values()):   # the id before the first counts
+            self._unjudged(m, groups)
         self._asked.clear()
         return Outcome.DONE
 
@@ -389,17 +434,19 @@ cdef class Fanout:
         cdef Spool* spool = self._spool_of(s, m)
         cdef Variant v = <Variant> spool.variant
         cdef bytes traits = b"" if spool.traits is NULL else <bytes> spool.traits
+        cdef bytes expected = None
         cdef bint asking = asks(m, spool)
         cdef int mode = mode_of(v)
         if v == Variant.STREAM_WAITING:
-            return s.wait(m)
+            return self._do(s, lot_of(m, v), m)
         if spool.prev_id is not NULL:
             if is_gap(m, spool):
                 return self._do(s, lot_of_gap(m, v), m)
-            self._expect(s, m.channel, spool, m.id)
+            expected = <bytes> spool.prev_id
+            self._expect(s, m.channel, m.id)
         if not asking:
             return self._do(s, lot_of(m, v), m)
-        return self._join_group(m, mode, traits, s)
+        return self._join_group(m, mode, traits, s, expected)
 
     cdef Outcome _hand(self, Session s, Message m, int mode) except Outcome.FAIL:
         # Deliver to one session what its spool is not walked for, if it holds the channel still.
@@ -424,9 +471,9 @@ cdef bint asks(Message m, Spool* spool) except -1:
 
 cdef Lot lot_of(Message m, Variant v) noexcept:
     cdef int action
-    if v == Variant.STREAM_WAITING:
-        return Lot.WAIT
     action = m.action(mode_of(v))
+    if v == Variant.STREAM_WAITING:            # a hint does not wait: what it stands for is fetched
+        return Lot.HINTED if action == Action.HINT else Lot.WAIT
     if v == Variant.RESPONSE:                  # close and refresh mean nothing to a held response
         if action == Action.SEND:
             return Lot.ANSWER
@@ -442,7 +489,7 @@ cdef Lot lot_of(Message m, Variant v) noexcept:
 
 cdef Lot lot_of_gap(Message m, Variant v) noexcept:
     if v != Variant.RESPONSE:
-        return Lot.LAPSE
+        return Lot.HINTED if m.stream.action == Action.HINT else Lot.LAPSE
     if m.response.action == Action.SEND or m.response.action == Action.HINT:
         return Lot.AGAIN
     return Lot.NOTHING

@@ -46,7 +46,10 @@ cdef class HttpHold(HttpAnswer):
         cdef int old = self._state
         cdef Trail trail = self._trail
         HttpAnswer.set_state(self, new)
-        if trail is None or old == new or not is_hold(old) or is_hold(new):
+        if old == new or not is_hold(old) or is_hold(new):
+            return Outcome.DONE
+        self._roster.upstream.recalling(self)  # what control will say of them is for nobody
+        if trail is None:
             return Outcome.DONE
         self._trail = None
         self._roster.links.disarm(self.slot)
@@ -188,6 +191,7 @@ cdef class HttpHold(HttpAnswer):
             return self.lapse(None, Why.WHY_ASKED)
         if self._state != HttpState.HELD_RESPONSE:
             return Outcome.DONE
+        self._roster.upstream.recalling(self)
         lasts = self._roster.table.lasts(self.slot)
         self.let_go()
         self._roster.wheel.disarm(self.slot)
@@ -212,6 +216,7 @@ cdef class HttpHold(HttpAnswer):
 
     cdef Outcome lapse(self, Message m, int why) except Outcome.FAIL:
         cdef Trail trail = self._trail
+        cdef Message recalled
         if self._state != HttpState.HELD_STREAM or trail is None or not trail.leads_on():
             return Outcome.DONE
         if trail.followed:
@@ -219,6 +224,8 @@ cdef class HttpHold(HttpAnswer):
             return self.wait(m)
         trail.followed = True
         trail.waiting = []
+        for recalled in self._roster.upstream.recalling(self):
+            self.wait(recalled)
         self._owed = 0                         # credit for the page starts anew
         self._roster.links.disarm(self.slot)
         self._roster.table.turn(self.slot, Variant.STREAM_WAITING)

@@ -445,5 +445,8 @@ cdef class Link(Upstream):
         self._report(link_wire.write_met(number, m.channel, m.id, m.meta, contents, groups))
         return True
 
+    cdef list recalling(self, Session s):
+        return self._fanout.recall(s)
+
     cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL:
         return self._fanout.give(s, waited)

@@ -84,6 +84,9 @@ cdef class RecordingUpstream(Upstream):
             )
         return self.linked
 
+    cdef list recalling(self, Session s):
+        return [] if self.fanout is None else self.fanout.recall(s)
+
     cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL:
         return self.fanout.give(s, waited)
 

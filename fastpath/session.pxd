@@ -50,6 +50,8 @@ cdef class Upstream:
     # A message met groups with traits, [(mode, action, traits, [(channel, id)])]: what does it
     # become for each? False: nobody is there.
     cdef bint met(self, uint32_t number, Message m, list groups) except -1
+    # It has moved on, and has not had what awaits a verdict: those messages, in order.
+    cdef list recalling(self, Session s)
     # It holds again: these have waited.
     cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL
 

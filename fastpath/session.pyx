@@ -72,6 +72,9 @@ cdef class Upstream:
     cdef bint met(self, uint32_t number, Message m, list groups) except -1:
         return False
 
+    cdef list recalling(self, Session s):
+        return []
+
     cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL:
         return Outcome.DONE
 

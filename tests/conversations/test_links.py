@@ -214,6 +214,46 @@ def test_84_85_a_gap_is_closed_by_the_page_and_nothing_comes_twice(
     reply.expect(b"6\n")
 
 
+def test_84_what_a_filter_drops_is_no_gap_and_what_it_fails_on_is(
+    ask: Ask, origin: Origin, fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    names = f"{channel}; prev-id=1; filter=skip-self; filter=var-subst"
+    grip = ("Grip-Hold: stream", f"Grip-Channel: {names}", "Grip-Link: </p>; rel=next")
+    origin.answers(answer(*grip, "Grip-Set-Meta: user=u", body=b"one\n"), answer(body=b"3\n4\n"))
+    reply = ask().reply()
+    reply.expect(b"one\n")
+    settle()
+    fanway.publish_stream(channel, "own\n", id="2", prev_id="1", meta={"sender": "u"})
+    fanway.publish_stream(channel, "%(nothing)s\n", id="3", prev_id="2")
+    fanway.publish_stream(channel, "4\n", id="4", prev_id="3")
+    assert reply.read_to_end() == b"one\n3\n4\n"
+    assert lasts(origin.requests[1]) == [f"{channel}; last-id=2"]
+
+
+@pytest.mark.parametrize("third", ["3\n", "%(nothing)s\n"], ids=["3 is good", "3 is bad"])
+def test_84_what_comes_close_behind_an_item_that_failed_does_not_hide_it(
+    ask: Ask, origin: Origin, fanway: Fanway, channel: str, settle: Settle, third: str
+) -> None:
+    names = f"{channel}; prev-id=1; filter=var-subst"
+    grip = ("Grip-Hold: stream", f"Grip-Channel: {names}", "Grip-Link: </p>; rel=next")
+    origin.answers(answer(*grip, body=b"one\n"), answer(body=b"2\n3\n4\n"))
+    reply = ask().reply()
+    reply.expect(b"one\n")
+    settle()
+    fanway.publish_items(
+        *(
+            {"channel": channel, "id": id_, "prev-id": before, "http-stream": {"content": content}}
+            for id_, before, content in (
+                ("2", "1", "%(nothing)s\n"),
+                ("3", "2", third),
+                ("4", "3", "4\n"),
+            )
+        )
+    )
+    assert reply.read_to_end() == b"one\n2\n3\n4\n"
+    assert lasts(origin.requests[1]) == [f"{channel}; last-id=1"]
+
+
 def test_86_what_was_published_before_the_hold_is_fetched_at_once(
     follow: Callable[..., Reply], ask: Ask, origin: Origin, fanway: Fanway, channel: str,
     settle: Settle,
@@ -250,6 +290,22 @@ def test_88_a_hint_is_followed_at_once(
     reply = follow(held(channel, "1", body=b"one\n"), answer(body=b"two\n"))
     fanway.publish(channel, {"http-stream": {"action": "hint"}})
     assert reply.read_to_end() == b"one\ntwo\n"
+
+
+def test_88_one_that_comes_while_a_page_does_is_followed_after_it(
+    follow: Callable[..., Reply], origin: Origin, fanway: Fanway, channel: str, settle: Settle
+) -> None:
+    hint = {"http-stream": {"action": "hint"}}
+
+    def page(wire: Wire, _request: Request) -> None:
+        fanway.publish(channel, hint)
+        settle()
+        wire.send(held(channel, "2", body=b"two\n"))
+
+    reply = follow(held(channel, "1", body=b"one\n"), page, answer(body=b"three\n"))
+    fanway.publish(channel, hint)
+    assert reply.read_to_end() == b"one\ntwo\nthree\n"
+    assert lasts(origin.requests[2]) == [f"{channel}; last-id=2"]
 
 
 def test_89_a_page_replaces_the_channels(

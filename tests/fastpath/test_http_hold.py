@@ -129,31 +129,3 @@ def test_98_the_end_of_a_watched_hold_is_reported_with_its_context(
     probe.publish(stage.fanout, b"b", response=(SEND, 200, b"OK", [], False, b"x"))
     closed = [report.context for report in stage.reports() if isinstance(report, Closed)]
     assert closed == [b"\x00gone", b"\x00left"]
-
-
-def test_a_group_is_asked_for_once_and_told_once(
-    stage: Stage, stream: Callable[..., Client]
-) -> None:
-    clients = [stage.asks() for _ in range(3)]
-    for client in clients:
-        probe.hold(client.session, mode=STREAM, channels=[(b"a", None, b"\x00traits")])
-        client.hears()
-    plain = stream("a")
-    probe.publish(stage.fanout, b"a", stream=(SEND, b"raw"), meta=b"\x00m")
-    [met] = [report for report in stage.reports() if type(report).__name__ == "Met"]
-    assert [group.traits for group in met.groups] == [b"\x00traits"]
-    assert plain.hears() == b"3\r\nraw\r\n"
-    assert [client.hears() for client in clients] == [b"", b"", b""]
-    probe.judge(stage.fanout, met.number, [(2, b"changed")])
-    assert [client.hears() for client in clients] == [b"7\r\nchanged\r\n"] * 3
-
-
-@pytest.mark.parametrize(("verdict", "heard"), [(0, b""), (1, b"3\r\nraw\r\n"), (3, b"")])
-def test_a_verdict_drops_or_delivers(stage: Stage, verdict: int, heard: bytes) -> None:
-    client = stage.asks()
-    probe.hold(client.session, mode=STREAM, channels=[(b"a", None, b"\x00t")])
-    client.hears()
-    probe.publish(stage.fanout, b"a", stream=(SEND, b"raw"))
-    [met] = [report for report in stage.reports() if type(report).__name__ == "Met"]
-    probe.judge(stage.fanout, met.number, [(verdict, b"")])
-    assert client.hears() == heard
