@@ -55,6 +55,16 @@ def test_19_quoted_parameters_may_hold_commas_and_semicolons(
     assert client.response().body == b"the second channel"
 
 
+def test_19_escapes_in_quotes_stand_for_what_follows(
+    hold: Hold, fanway: Fanway, origin: Origin, channel: str
+) -> None:
+    grip = ("Grip-Hold: response", f'Grip-Channel: {channel}; prev-id="a\\"\\\\; b" dropped')
+    client = hold(answer(*grip), answer(body=b"again"))
+    fanway.publish(channel, {"http-response": {"action": "hint"}})
+    assert client.response().body == b"again"
+    assert origin.requests[1].one("Grip-Last") == f'{channel}; last-id=a"\\; b'
+
+
 def test_19_a_channel_name_ends_at_a_semicolon_and_keeps_its_quotes(
     poll: Hold, fanway: Fanway, channel: str
 ) -> None:
@@ -396,7 +406,8 @@ def test_of_a_header_that_is_no_list_the_first_counts(
 def test_an_element_that_cannot_be_parsed_is_dropped_and_the_others_count(
     poll: Hold, fanway: Fanway, channel: str
 ) -> None:
-    client = poll(f'{channel}-a; prev-id="1\\, {channel}-b', f"Grip-Channel: {channel}-c")
+    meta = 'Grip-Set-Meta: user="never closed'
+    client = poll(f'{channel}-a; prev-id="1\\, {channel}-b', f"Grip-Channel: {channel}-c", meta)
     fanway.publish_response(f"{channel}-a", "not this")
     fanway.publish_response(f"{channel}-b", "nor this")
     fanway.publish_response(f"{channel}-c", "this")

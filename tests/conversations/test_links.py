@@ -90,6 +90,15 @@ def test_76_a_page_that_cannot_be_followed_ends_the_stream(
         assert ask(path).reply().read_to_end() == f"one\n{told}".encode()
 
 
+def test_75_a_page_that_names_an_id_and_no_link_ends_the_stream(
+    ask: Ask, origin: Origin, channel: str
+) -> None:
+    grip = ("Grip-Hold: stream", f"Grip-Channel: {channel}; prev-id=2")
+    origin.answers(answer("Grip-Link: </debug/p>; rel=next"), answer(*grip, body=b"two\n"))
+    told = f"two\n\n\nchannel '{channel}' specifies prev-id, but no next link found\n"
+    assert ask("/debug/").reply().read_to_end() == told.encode()
+
+
 def test_77_78_what_the_origin_is_asked(
     ask: Ask, origin: Origin, fanway: Fanway, channel: str, settle: Settle
 ) -> None:
@@ -128,7 +137,7 @@ def test_78_every_channel_that_is_tracked_is_named_with_what_was_seen_last(
 
 
 def test_79_relative_links_start_at_the_page(ask: Ask, origin: Origin) -> None:
-    first = answer("Grip-Link: <a/p?x>; rel=next")
+    first = answer("Grip-Link: <a/p?x#part>; rel=next")
     origin.answers(first, answer("Grip-Link: <q>; rel=next"), answer())
     ask("/deep/").reply().read_to_end()
     assert [asked.target for asked in origin.requests] == ["/deep/", "/deep/a/p?x", "/deep/a/q"]

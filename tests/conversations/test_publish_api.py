@@ -192,7 +192,10 @@ def test_108_they_are_ignored_beside_formats(stream: Stream, fanway: Fanway, cha
     reply.expect(b"this")
 
 
-@pytest.mark.parametrize("item", [{"channel": "c"}, {"channel": "c", "formats": {}}])
+@pytest.mark.parametrize(
+    "item",
+    [{"channel": "c"}, {"channel": "c", "formats": {}}, {**ITEM, **ITEM["formats"], "formats": {}}],
+)
 def test_109_an_item_without_formats_gives_400(fanway: Fanway, item: Any) -> None:
     assert post(fanway, {"items": [item]}) == (400, "Invalid format: no formats specified\n")
 
