@@ -172,7 +172,6 @@ def test_meta_comes_from_the_first_pair_of_each_element() -> None:
         ("404 Not here", 404, b"Not here"),
         ("200", 200, b"OK"),
         ("999", 999, b""),
-        ("200", 200, b"OK"),
         ("199", 500, b"Internal Server Error"),
         ("0 Nothing", 500, b"Nothing"),
     ],
