@@ -273,7 +273,7 @@ def test_a_hold_that_comes_too_late_is_freed_again(stage: LinkedStage) -> None:
     assert stage.reports() == [
         Freed(b"a", 2, 2),
         Freed(b"b", 2, 2),
-        Closed(client.ref, 1, 0, 0, 0),
+        Closed(client.ref, 1, 0),
     ]
 
 
@@ -283,7 +283,7 @@ def test_a_hold_that_comes_too_late_frees_nothing_that_others_hold(stage: Linked
     client.shuts_its_side()
     stage.reports()
     stage.orders(stream_on(client.ref, b"a"))
-    assert stage.reports() == [Closed(client.ref, 1, 0, 0, 0)]
+    assert stage.reports() == [Closed(client.ref, 1, 0)]
 
 
 # -- ghosts, and orders that are not legal
