@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from control.connection_id import connection_id
 from control.grip.fields import to_text
 from control.link.packets import AnyReport, Counted, Delivered, Left, Mode, Opened
+from control.traffic import blocks_of
 
 MODE_NAMES = {Mode.RESPONSE: "response", Mode.STREAM: "stream", Mode.WS: "ws"}
 TRANSPORTS = {
@@ -37,6 +38,7 @@ class _Connection:
     is_websocket: bool
     peer: str
     is_tls: bool
+    route: str  # of its last request; empty: that has no id
 
 
 class Account:
@@ -54,14 +56,19 @@ class Account:
         connection_ttl: int,
         subscription_ttl: int,
         linger_seconds: float,
+        block_bytes: int,
     ) -> None:
-        """Call `tell` with a type and its fields. The ttl of both kinds is in seconds."""
+        """Call `tell` with a type and its fields. The ttl of both kinds is in seconds.
+
+        `block_bytes` is what a block of an item is; 0: blocks are not told.
+        """
         self._tell = tell
         self._instance = instance
         self._tells_connections = tells_connections
         self._connection_ttl = connection_ttl
         self._subscription_ttl = subscription_ttl
         self._linger_seconds = linger_seconds
+        self._block_bytes = block_bytes
         self._connections: dict[Client, _Connection] = {}
         self._ids: set[str] = set()
         self._counts: dict[Subscribers, dict[int, int]] = {}  # by worker, none of them 0
@@ -76,11 +83,9 @@ class Account:
 
     # -- what workers report
 
-    def reported(self, worker: int, pid: int, report: AnyReport, now: float) -> None:
-        """Take what concerns it of a report of a worker, whose process has this id."""
+    def reported(self, worker: int, report: AnyReport, now: float) -> None:
+        """Take what concerns it of a report."""
         match report:
-            case Opened():
-                self._opened(worker, pid, report, now)
             case Left():
                 self._left((worker, report.ref))
             case Counted():
@@ -100,18 +105,21 @@ class Account:
 
     # -- connections
 
-    def _opened(self, worker: int, pid: int, opened: Opened, now: float) -> None:
+    def routed(self, worker: int, pid: int, opened: Opened, route: str, now: float) -> None:
+        """Take note of a request, and of the id of its route; `pid` is the worker's process."""
         client = worker, opened.ref
         known = self._connections.get(client)
-        if known is not None and known.is_websocket == opened.websocket:
+        if known is not None and known.is_websocket != opened.websocket:
+            self._left(client)  # an HTTP client that becomes a WebSocket is another connection
+        elif known is not None and known.route == route:
             return
-        self._left(client)  # an HTTP client that becomes a WebSocket is another connection
         own_id = f"{self._instance}:{worker}-{opened.ref:x}"
         connection = _Connection(
             id=connection_id(pid, opened.ref) if opened.websocket else own_id,
             is_websocket=opened.websocket,
             peer=opened.peer.decode("ascii", "replace"),
             is_tls=opened.tls,
+            route=route,
         )
         self._connections[client] = connection
         self._ids.add(connection.id)
@@ -124,7 +132,9 @@ class Account:
         self._ids.discard(connection.id)
         self._connections_due.pop(client, None)
         if self._tells_connections:
-            self._tell("conn", {"id": connection.id, "unavailable": True})
+            self._tell(
+                "conn", {"id": connection.id, **of_route(connection.route), "unavailable": True}
+            )
 
     def _tell_connection(self, client: Client, now: float) -> None:
         if not self._tells_connections:
@@ -132,6 +142,7 @@ class Account:
         connection = self._connections[client]
         fields: dict[str, Any] = {
             "id": connection.id,
+            **of_route(connection.route),
             "type": "ws" if connection.is_websocket else "http",
             "peer-address": connection.peer,
         }
@@ -185,10 +196,18 @@ class Account:
         fields: dict[str, Any] = {"channel": to_text(delivered.channel)}
         if delivered.id is not None:
             fields["item-id"] = to_text(delivered.id)
-        counts = (delivered.responses, delivered.streams, delivered.websockets)
-        for mode, count in zip(MODE_NAMES, counts, strict=True):
+        reached = delivered.reached
+        counts = [
+            sum(one.responses for one in reached),
+            sum(one.streams for one in reached),
+            sum(one.websockets for one in reached),
+        ]
+        for mode, count, size in zip(MODE_NAMES, counts, delivered.sizes, strict=True):
             if count:
-                self._tell("message", fields | {"count": count, "transport": TRANSPORTS[mode]})
+                told = {**fields, "count": count, "transport": TRANSPORTS[mode]}
+                if self._block_bytes:
+                    told["blocks"] = count * blocks_of(size, self._block_bytes)
+                self._tell("message", told)
 
     # -- time
 
@@ -201,6 +220,11 @@ class Account:
             self._tell_connection(client, now)
         for subscribers in _due(self._subscribers_due, now):
             self._tell_subscribers(subscribers, now)
+
+
+def of_route(route: str) -> dict[str, str]:
+    """Name a route, if it has an id."""
+    return {"route": route} if route else {}
 
 
 def _due(times: OrderedDict[Key, float], now: float) -> list[Key]:

@@ -19,6 +19,7 @@ import uvloop
 
 from control import test_target
 from control.config import Settings, SettingsError
+from control.counted_origins import CountedOrigins
 from control.errors import EXIT_CANNOT_START
 from control.exchange import Exchanges
 from control.filtering import Filtering
@@ -45,15 +46,18 @@ from control.link.packets import (
     Tally,
 )
 from control.link.server import Link, LinkServer
+from control.link.watched import WatchedLink
 from control.listeners import ListenError, open_listeners
 from control.log import log
 from control.origin import Origins
 from control.publish import Publisher
 from control.pushpin_metrics import PushpinMetrics, Summing
 from control.rewrite import Rewriter
+from control.routes import Route
 from control.routes_load import load_routes
 from control.sockjs_sessions import Sessions
 from control.stats import Stats
+from control.traffic import Traffic
 from control.watched_interest import WatchedInterest
 from control.websockets import WebSockets
 
@@ -139,6 +143,7 @@ class Control:
             worker_count=worker_count,
             backlog_max_bytes=settings.link_backlog_max_bytes,
             welcome=settings.for_worker,
+            make_link=self._watched if settings.stats_spec else Link,
         )
         self._stats = Stats(
             channels_count=lambda: len(self._interest.channels()),
@@ -149,7 +154,7 @@ class Control:
             },
         )
         self._summing = Summing(self._stats, self._loop.time())
-        self.origins = Origins(
+        self.origins = (CountedOrigins if settings.stats_spec else Origins)(
             connect_timeout_seconds=settings.origin_connect_timeout_seconds,
             silence_timeout_seconds=settings.origin_timeout_seconds,
             called=self._stats.origin_called,
@@ -178,7 +183,9 @@ class Control:
             is_cross_origin=settings.auto_cross_origin,
             shares_all=settings.share_all,
             sockjs=Sessions(settings.client_addresses[0], settings.sockjs_url),
+            routed=self._routed,
         )
+        self._house.route_numbers.learn(rewriter.routes)
         self._exchanges = Exchanges(self._house)
         self._filtering = Filtering(self._house)
         if settings.update_on_first_subscription:
@@ -233,8 +240,29 @@ class Control:
             websockets=self.websockets,
             links=self.links,
             summing=self._summing,
+            route_of=self._house.route_numbers.id_of,
         )
         self._telling = self._doors.telling
+        if self._telling is not None:
+            self._sum_up(self._telling.traffic)
+
+    def _sum_up(self, traffic: Traffic) -> None:
+        """Let everybody who moves something say so."""
+        self._house.traffic = traffic
+        self.publisher.received = traffic.published
+        if isinstance(self.origins, CountedOrigins):
+            self.origins.count = traffic.add
+
+    def _watched(self, server: LinkServer) -> Link:
+        return WatchedLink(server, self._ordered)
+
+    def _ordered(self, link: Link, order: bytes) -> None:
+        if self._telling is not None:
+            self._telling.ordered(link.worker, order)
+
+    def _routed(self, link: Link, opened: Opened, route: Route) -> None:
+        if self._telling is not None:
+            self._telling.routed(link.worker, link.pid, opened, route)
 
     def close_doors(self) -> None:
         """Close what speaks ZeroMQ."""
@@ -268,6 +296,7 @@ class Control:
         """Read the routes again; if that cannot be, the old ones stay. Touches no connection."""
         try:
             self._house.rewriter = self._load_routes()
+            self._house.route_numbers.learn(self._house.rewriter.routes)
         except SettingsError as error:
             log.error("routes_kept", why=str(error))
         else:
@@ -300,7 +329,7 @@ class Control:
     def reported(self, link: Link, report: AnyReport) -> None:
         """Tell whoever a report concerns."""
         if self._telling is not None:
-            self._telling.reported(link.worker, link.pid, report)
+            self._telling.reported(link.worker, report)
         match report:
             case Opened(websocket=True):
                 handshake = Handshake(self._house, self.websockets, link, report)

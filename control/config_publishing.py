@@ -71,7 +71,7 @@ class PublishingSettings(BaseSettings):
         0,
         GROUP,
         "With message_rate: a delivery counts as one for each so many bytes of its content. "
-        "0: as one, whatever its size.",
+        "0: as one, whatever its size. The stats socket is then told of blocks too.",
         unit="bytes",
         ge=0,
         le=1_000_000_000,

@@ -205,6 +205,7 @@ class Exchange(Answering):
         """Find the route, and take over what it says about answers of our own."""
         matched = self._house.rewriter.match(self._opened)
         self._route = matched.route
+        self._house.routed(self._link, self._opened, matched.route)
         self._is_debug |= matched.route.debug
         self._is_cross_origin |= matched.route.aco
         return matched

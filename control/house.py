@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from control.bodies import NO_BODY, Whole
@@ -10,12 +10,16 @@ from control.collapse import Collapse
 from control.gone import GoneLinks
 from control.grip.sequence import Sequencer
 from control.interest import Interest
+from control.link.packets import Opened
+from control.link.server import Link
 from control.links import Ask, Home
 from control.origin import Headers, Origins, Response
 from control.pages import Pages
 from control.rewrite import Rewriter
 from control.route_numbers import RouteNumbers
+from control.routes import Route
 from control.sockjs_sessions import Sessions
+from control.traffic import Traffic
 
 
 @dataclass(slots=True, eq=False)
@@ -31,10 +35,12 @@ class House:
     is_cross_origin: bool  # on every route
     shares_all: bool  # answers, on every route
     sockjs: Sessions
+    routed: Callable[[Link, Opened, Route], None]  # told whenever a request's route is known
     route_numbers: RouteNumbers = field(init=False, default_factory=RouteNumbers)
     collapse: Collapse = field(init=False, default_factory=Collapse)
     pages: Pages = field(init=False)
     gone: GoneLinks = field(init=False)
+    traffic: Traffic | None = field(init=False, default=None)  # if what goes to and fro is summed
 
     def __post_init__(self) -> None:
         """Furnish the rooms that ask origins on behalf of those who are held."""

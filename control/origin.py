@@ -59,6 +59,7 @@ class Request:
     target: bytes
     headers: Headers  # no Content-Length, no Transfer-Encoding; Connection only to upgrade
     tls_name: str  # what the certificate must be for, if the target speaks TLS
+    route: str = ""  # the id that its traffic is summed under; empty: its route has none
     upgrades: bool = False  # 101 is an answer to it
     # May be asked again when a reused connection turns out to be dead, whatever its method says.
     is_repeatable: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import orjson
 
@@ -56,12 +56,15 @@ class Publisher:
         self._stats = stats
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None  # for the oldest item that waits
+        self.received: Callable[[Item], None] | None = None  # told of each item, if anybody is
 
     def publish(self, items: Iterable[Item]) -> None:
         """Send each item to its subscribers, or let it wait for the one before it."""
         now = self._loop.time()
         for item in items:
             self._stats.items_count += 1
+            if self.received is not None:
+                self.received(item)
             subscribed = self._interest.subscribed(item.channel)
             for released in self._sequencer.push(item, now, subscribed):
                 self._send(released)

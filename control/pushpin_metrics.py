@@ -1,4 +1,4 @@
-"""The sums that Pushpin tells, as metrics for Prometheus and on its stats socket (GRIP.md 9.1).
+"""The sums that Pushpin tells as metrics for Prometheus (GRIP.md 9.1).
 
 They say less than `stats`, from which they come, and are for what already reads them.
 """
@@ -27,7 +27,6 @@ class Sums:
     connection_minutes: float
     received: int  # items published
     sent: int  # items delivered to a client
-    responses_sent: int
 
 
 class Summing:
@@ -50,7 +49,6 @@ class Summing:
             connection_minutes=self._minutes,
             received=self._stats.items_count,
             sent=sum(counts[name] for name in DELIVERED),
-            responses_sent=counts["delivered_response"],
         )
 
 

@@ -104,7 +104,7 @@ class Rewriter:
         its requests are then not signed, or no client trusted.
         """
         self.problems: list[str] = []
-        self._routes = routes
+        self.routes = routes
         self._accepts_route = settings.accept_pushpin_route
         self._by_rule = {route.rule: route for route in routes}
         self._need_mark = frozenset(n.lower().encode() for n in settings.orig_headers_need_mark)
@@ -157,7 +157,7 @@ class Rewriter:
         claim = self._forwarding.accepts_protocol and claims_tls(opened.headers)
         is_tls = opened.tls or claim
         wanted = first(opened.headers, ROUTE_HEADER) if self._accepts_route else None
-        route = self._routes.match(
+        route = self.routes.match(
             host_of(authority), text, opened.websocket, is_tls, to_text(wanted or b"")
         )
         if route is None:
@@ -207,6 +207,7 @@ class Rewriter:
                     keeps_grip=matched.is_trusted,
                 ),
                 tls_name=certified_name(target, host),
+                route=route.given_id,
             )
 
         return request

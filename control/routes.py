@@ -98,6 +98,11 @@ class Route:
         )
 
     @property
+    def given_id(self) -> str:
+        """The id that the routes file gives it; empty if it gives none."""
+        return self.id if self.has_id else ""
+
+    @property
     def rewrites_path(self) -> bool:
         """Whether the origin sees another path than the client asked for."""
         return self.replace_beg is not None or self.path_rem > 0

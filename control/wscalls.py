@@ -85,7 +85,7 @@ def make_request(
     headers += [(b"Accept", CONTENT_TYPE), (b"Content-Type", CONTENT_TYPE), *echo]
     if replayed_bytes:
         headers.append((b"Content-Bytes-Replayed", b"%d" % replayed_bytes))
-    return Request(b"POST", path, headers, tls_name, is_repeatable=True)
+    return Request(b"POST", path, headers, tls_name, route=route.given_id, is_repeatable=True)
 
 
 # -- answers

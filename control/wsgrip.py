@@ -240,6 +240,20 @@ class Conversation:
             self.link.order(codec.grant(self.ref, self._taken_bytes))
             self._taken_bytes = 0
 
+    # -- what is counted of the origin
+
+    def _said(self, content_bytes: int, *, is_last: bool) -> None:
+        """Take note that the origin is sent a message, or a part of one."""
+        traffic = self._way.house.traffic
+        if traffic is not None:
+            traffic.said(self._way.route.given_id, content_bytes, is_last)
+
+    def _heard(self, content_bytes: int, *, is_last: bool) -> None:
+        """Take note that the origin has sent a message, or a part of one."""
+        traffic = self._way.house.traffic
+        if traffic is not None:
+            traffic.heard(self._way.route.given_id, content_bytes, is_last)
+
     # -- from the origin
 
     def _begin(self, prefix: bytes | None) -> None:

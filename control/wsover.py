@@ -183,6 +183,7 @@ class OverHttp(Conversation):
             self._fail(Reason.MESSAGE_TOO_BIG)
             return
         self._events.append(event)
+        self._said(0, is_last=True)  # its bytes are those of a body
         self._ask_soon()
 
     def _client_closes(self, content: bytes) -> None:
@@ -355,7 +356,9 @@ class OverHttp(Conversation):
             kind = KINDS.get(event.type)
             if kind is None:
                 self._give_up(Reason.ORDERED)
-            elif kind in (Kind.PING, Kind.PONG):
+                continue
+            self._heard(0, is_last=True)
+            if kind in (Kind.PING, Kind.PONG):
                 self._send(kind, event.content)
             else:
                 content = self._judge(kind, event.content, is_whole=True)

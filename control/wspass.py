@@ -134,6 +134,7 @@ class Passthrough(Conversation, asyncio.Protocol):
                 opcode = Opcode.CONTINUATION if self._is_mid_upward else opcode
                 self._is_mid_upward = more
             self._write(opcode, content, is_last=not more)
+            self._said(len(content), is_last=not more)
         if self._is_stalled:
             self._taken_bytes += len(content)
         else:
@@ -249,7 +250,9 @@ class Passthrough(Conversation, asyncio.Protocol):
         kind = KINDS.get(piece.opcode)
         if kind is None:
             self._origin_closes(*read_close(piece.content))
-        elif self._state not in (State.OPEN, State.CLIENT_CLOSED):
+            return
+        self._heard(len(piece.content), is_last=piece.is_last)
+        if self._state not in (State.OPEN, State.CLIENT_CLOSED):
             return
         elif kind in (Kind.PING, Kind.PONG):
             self._send(kind, piece.content)

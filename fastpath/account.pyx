@@ -1,16 +1,19 @@
 """What control is told beyond its needs, if WELCOME asks for it (floor 4).
 
-Counts of subscribers and of deliveries, made of what the table and the tally know anyway. It
-sends nothing, and decides nothing.
+Counts of subscribers and of deliveries, made of what the table and the route tally know. It sends
+nothing, and decides nothing.
 """
 
-cimport cython
-from libc.stdint cimport uint32_t, uint64_t
+import json
 
-from fastpath.link_wire cimport write_counted, write_delivered
+cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
+
+from fastpath.frame cimport Action, Message
+from fastpath.link_wire cimport Report, write_counted, write_delivered, write_json
 from fastpath.outcome cimport Outcome
 from fastpath.table cimport NOWHERE, HoldTable, Spool
-from fastpath.tally cimport Counter, Tally
 from fastpath.variants cimport Mode, Variant, mode_of
 
 
@@ -18,9 +21,9 @@ from fastpath.variants cimport Mode, Variant, mode_of
 cdef class Account:
     """The counts of one worker."""
 
-    def __init__(self, HoldTable table, Tally tally):
+    def __init__(self, HoldTable table):
         self._table = table
-        self._tally = tally
+        self.routes = RouteTally()
         self.touched = set()
 
     cdef Outcome touch(self, list channels) except Outcome.FAIL:
@@ -50,16 +53,23 @@ cdef class Account:
         return write_counted(channel, responses, streams, websockets)
 
     cdef Outcome begin_item(self) except Outcome.FAIL:
-        self._responses = self._tally.counts[<int> Counter.DELIVERED_RESPONSE]
-        self._streams = self._tally.counts[<int> Counter.DELIVERED_STREAM]
-        self._websockets = self._tally.counts[<int> Counter.DELIVERED_WS]
-        return Outcome.DONE
+        return self.routes.begin_item()
 
-    cdef bytes end_item(self, bytes channel, bytes id):
-        cdef uint64_t responses, streams, websockets
-        responses = self._tally.counts[<int> Counter.DELIVERED_RESPONSE] - self._responses
-        streams = self._tally.counts[<int> Counter.DELIVERED_STREAM] - self._streams
-        websockets = self._tally.counts[<int> Counter.DELIVERED_WS] - self._websockets
-        if not (responses or streams or websockets):
+    cdef bytes end_item(self, Message m):
+        cdef list reached = self.routes.take_item()
+        cdef Py_ssize_t response = 0
+        if not reached:
             return None
-        return write_delivered(channel, id, responses, streams, websockets)
+        if not (m.response is not None and m.response.patch):  # a patch has no size of its own
+            response = size_of(m, Mode.MODE_RESPONSE)
+        return write_delivered(m.channel, m.id, (
+            response, size_of(m, Mode.MODE_STREAM), size_of(m, Mode.MODE_WS)
+        ), reached)
+
+    cdef bytes served(self):
+        cdef list rows = self.routes.take_served()
+        return write_json(Report.SERVED, json.dumps(rows).encode()) if rows else None
+
+
+cdef Py_ssize_t size_of(Message m, int mode) except -1:
+    return PyBytes_GET_SIZE(m.content(mode)) if m.action(mode) == Action.SEND else 0

@@ -330,20 +330,20 @@ cdef class Fanout:
         cdef tuple asked = self._asked.pop(number)
         cdef Message m = asked[0], changed
         cdef Session s
-        self._item_begins()
-        try:
-            for (mode, _, _, _, refs), (verdict, content) in zip(asked[1], verdicts):
-                changed = m.with_content(mode, content) if verdict == Verdict.INSTEAD else m
+        for (mode, _, _, _, refs), (verdict, content) in zip(asked[1], verdicts):
+            changed = m.with_content(mode, content) if verdict == Verdict.INSTEAD else m
+            self._item_begins()
+            try:
                 for ref, expected in refs.items():
                     s = self._roster.find(ref)
                     if s is None or verdict == Verdict.DROP:
                         continue
-                    if verdict != Verdict.FAILED:
-                        self._hand(s, changed, mode)
-                    else:
+                    if verdict == Verdict.FAILED:
                         self._fail(s, m, expected, content)
-        finally:
-            self._item_ends(m)
+                    else:
+                        self._hand(s, changed, mode)
+            finally:
+                self._item_ends(changed)
         return self._release() if self._limiter is not None else Outcome.DONE
 
     cdef Outcome _fail(
@@ -426,8 +426,12 @@ cdef class Fanout:
             if spool is NULL or (purging and spool.prev_id is not NULL and is_gap(m, spool)):
                 continue
             purging = False
-            self._give(s, m)
-            self._ask(m)
+            self._item_begins()
+            try:
+                self._give(s, m)
+                self._ask(m)
+            finally:
+                self._item_ends(m)
         return Outcome.DONE
 
     cdef Outcome _give(self, Session s, Message m) except Outcome.FAIL:

@@ -42,7 +42,7 @@ cdef class HttpHold(HttpAnswer):
     cdef Variant _variant(self) noexcept
     cdef Outcome _report_lapse(self, int why) except Outcome.FAIL
     # -- ending
-    cdef Outcome _answer_held(self, bytes frame) except Outcome.FAIL
+    cdef Outcome _answer_held(self, bytes frame, bint by_item) except Outcome.FAIL
     cdef Outcome answer_timeout(self) except Outcome.FAIL
     cdef Outcome forget_hold(self) except Outcome.FAIL
     cdef Outcome send_keep_alive(self, uint64_t now) except Outcome.FAIL

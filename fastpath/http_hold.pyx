@@ -170,15 +170,17 @@ cdef class HttpHold(HttpAnswer):
             return Outcome.DONE                # another channel's message came first in this turn
         self._roster.tally.add(Counter.DELIVERED_RESPONSE, 1)
         return self._answer_held(
-            m.response_frame(self._held, self._minor, self._keeps, self._head_only)
+            m.response_frame(self._held, self._minor, self._keeps, self._head_only), True
         )
 
     cdef Outcome answer_timeout(self) except Outcome.FAIL:
         return self._answer_held(
-            held_frame(self._held, self._minor, self._keeps, self._head_only)
+            held_frame(self._held, self._minor, self._keeps, self._head_only), False
         )
 
-    cdef Outcome _answer_held(self, bytes frame) except Outcome.FAIL:
+    cdef Outcome _answer_held(self, bytes frame, bint by_item) except Outcome.FAIL:
+        if self._roster.routes is not None:
+            self._roster.routes.answered(self._roster.rows[self.slot].route, frame, by_item)
         self.let_go()
         self._roster.wheel.disarm(self.slot)
         self._roster.queue(self.slot, frame)
@@ -280,7 +282,7 @@ cdef class HttpHold(HttpAnswer):
         cdef uint64_t quiet_since = self._roster.rows[self.slot].sent_ms
         if keep_alive.idle and quiet_since + keep_alive.interval_ms > now:
             return self._roster.arm(self.slot, quiet_since + keep_alive.interval_ms)
-        self._roster.tally.add(Counter.KEEP_ALIVES, 1)
+        self._roster.kept_alive(self.slot, len(keep_alive.content))
         self._roster.rows[self.slot].sent_ms = now
         self._roster.queue(self.slot, keep_alive.chunked() if self._chunked else keep_alive.content)
         return self._roster.arm(self.slot, now + keep_alive.interval_ms)

@@ -7,3 +7,10 @@ cdef bytes head(int minor, int status, bytes reason, list headers, bytes framing
 # One chunk of a chunked body. Empty content gives empty bytes: an empty chunk would end the body.
 cdef bytes chunk(bytes content)
 cdef bytes LAST_CHUNK
+
+cdef struct AnswerSize:
+    Py_ssize_t head            # status and reason, names and values; not those that frame the body
+    Py_ssize_t body
+
+# How large the parts of a rendered answer are.
+cdef AnswerSize answer_size(bytes answer) noexcept

@@ -6,7 +6,7 @@ This module never chooses a header, a phrase or a framing.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy, strlen, strncmp
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -60,6 +60,32 @@ cdef bytes chunk(bytes content):
         at[place] = b"0123456789abcdef"[(size >> 4 * (digits - 1 - place)) & 15]
     put(put(put(at + digits, b"\r\n"), content), b"\r\n")
     return out
+
+
+cdef AnswerSize answer_size(bytes answer) noexcept:
+    cdef AnswerSize size
+    cdef const char* at = PyBytes_AS_STRING(answer)
+    cdef const char* end = at + PyBytes_GET_SIZE(answer)
+    cdef const char* stop
+    cdef Py_ssize_t length
+    size.head = 3 + HEADER_LINE_SIZE - STATUS_LINE_SIZE    # of the first line; see the loop
+    while True:
+        stop = <const char*> memchr(at, b"\n", end - at)
+        if stop is NULL:
+            break
+        length = stop + 1 - at
+        if length == 2:                        # the empty line
+            at = stop + 1
+            break
+        if not (begins(at, b"Content-Length: ", length) or begins(at, b"Connection: ", length)):
+            size.head += length - HEADER_LINE_SIZE
+        at = stop + 1
+    size.body = end - at
+    return size
+
+
+cdef inline bint begins(const char* at, const char* name, Py_ssize_t length) noexcept:
+    return length > <Py_ssize_t> strlen(name) and strncmp(at, name, strlen(name)) == 0
 
 
 cdef inline char* put(char* at, bytes run) except NULL:

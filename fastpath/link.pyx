@@ -9,7 +9,7 @@ import json
 import os
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath cimport link_wire
 from fastpath.account cimport Account
@@ -21,6 +21,7 @@ from fastpath.limits cimport LINK_HEADER_SIZE
 from fastpath.link_wire cimport FLAG_MORE, Kind, LinkStep, Order, Packet, Report, link_read
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
+from fastpath.row cimport Row, RowFlag
 from fastpath.session cimport Roster, Session, Upstream
 from fastpath.tally cimport Counter
 from fastpath.variants cimport Mode
@@ -184,12 +185,22 @@ cdef class Link(Upstream):
         return Outcome.DONE
 
     cdef Outcome _welcome(self, dict settings) except Outcome.FAIL:
+        cdef Session s
         self.accounts = settings.get("accounts", False)
         self._account = None
+        self._roster.routes = None
         if self.accounts:
-            self._account = Account(self._roster.table, self._roster.tally)
+            self._account = Account(self._roster.table)
+            self._roster.routes = self._account.routes
             self._touch([channel for channel, _ in self._roster.table.channels()])
+        for s in self._roster.sessions():
+            self._count(s)
         self._on_welcome(settings)
+        return Outcome.DONE
+
+    cdef Outcome _count(self, Session s) except Outcome.FAIL:
+        cdef Row* row = &self._roster.rows[s.slot]
+        row.flags = row.flags | RowFlag.COUNTED if self.accounts else row.flags & ~RowFlag.COUNTED
         return Outcome.DONE
 
     cdef Outcome _resume_sessions(self) except Outcome.FAIL:
@@ -269,7 +280,7 @@ cdef class Link(Upstream):
 
     cdef Outcome _tell(self, Session s, int op, tuple order, bint more) except Outcome.FAIL:
         if op == Order.HOLD:
-            self._roster.rows[s.slot].route = order[15]
+            self._take_route(s, order[15], False)
             return s.hold(
                 order, self._response(order), self._keep_alive(order[2], order[3], order[4])
             )
@@ -286,7 +297,7 @@ cdef class Link(Upstream):
         if op == Order.RELEASE:
             return s.release()
         if op == Order.ACCEPT:
-            self._roster.rows[s.slot].route = order[1]
+            self._take_route(s, order[1], True)
             return s.accept(order[0])
         if op == Order.SUBSCRIBE:
             return s.subscribe(order[0], order[1])
@@ -311,6 +322,12 @@ cdef class Link(Upstream):
         except Exception as wrong:             # ours: this item is lost, the link goes on
             self._roster.report("verdict_failed", 0, wrong)
         return Outcome.DONE
+
+    cdef Outcome _take_route(self, Session s, uint16_t route, bint is_ws) except Outcome.FAIL:
+        cdef Row* row = &self._roster.rows[s.slot]
+        row.route = route
+        row.flags = row.flags | RowFlag.IS_WS if is_ws else row.flags & ~RowFlag.IS_WS
+        return self._count(s)
 
     cdef Message _message(self, tuple order):
         cdef Message m = Message(order[0], order[1], order[2])
@@ -373,7 +390,13 @@ cdef class Link(Upstream):
         """Send TALLY, unless control has these numbers already."""
         if self._greeted and counters != self._tally:
             self._tally = counters
-            self._report(link_wire.write_tally(json.dumps(counters).encode()))
+            self._report(link_wire.write_json(Report.TALLY, json.dumps(counters).encode()))
+
+    def report_served(self):
+        """Send SERVED, if there is anything to say and control wants to know."""
+        cdef bytes packet = self._account.served() if self._account is not None else None
+        if packet is not None:
+            self._report(packet)
 
     cdef bint opened(
         self, Session s, bytes head, bint again, int64_t length, list lasts, bytes body, bint more
@@ -410,7 +433,7 @@ cdef class Link(Upstream):
         return self._account.begin_item()
 
     cdef Outcome item_ends(self, Message m) except Outcome.FAIL:
-        cdef bytes packet = self._account.end_item(m.channel, m.id)
+        cdef bytes packet = self._account.end_item(m)
         return self._report(packet) if packet is not None else Outcome.DONE
 
     cdef Outcome _touch(self, list channels) except Outcome.FAIL:

@@ -20,6 +20,7 @@ cdef enum Report:
     COUNTED = 0x0E
     DELIVERED = 0x0F
     LEFT = 0x10
+    SERVED = 0x11
     MET = 0x0C
     LAPSED = 0x0D
 
@@ -119,9 +120,8 @@ cdef bytes write_closed(uint64_t ref, int reason, int code, bytes context)
 cdef bytes write_met(
     uint32_t number, bytes channel, bytes item_id, bytes meta, list contents, list groups)
 cdef bytes write_lapsed(uint64_t ref, int why, list lasts, bytes context)
-cdef bytes write_tally(bytes json)
+cdef bytes write_json(int op, bytes json)
 cdef bytes write_counted(bytes channel, uint32_t responses, uint32_t streams, uint32_t websockets)
-cdef bytes write_delivered(
-    bytes channel, bytes id, uint32_t responses, uint32_t streams, uint32_t websockets)
+cdef bytes write_delivered(bytes channel, bytes id, tuple sizes, list reached)
 cdef bytes write_left(uint64_t ref)
 cdef bytes write_bare(int op)              # SYNCED, PONG

@@ -24,6 +24,7 @@ cdef enum:
     ACTION_SEND = 0
     ACTION_CLOSE = 2
     ACTION_REFRESH = 3
+    REACHED_SIZE = 2 + 3 * 4 + 2 * 8
 
 
 cdef LinkStep link_read(Packet* p, View* v) noexcept nogil:
@@ -355,8 +356,7 @@ cdef bytes write_met(
 ):
     cdef uint8_t* at
     cdef Py_ssize_t size = 4 + size16(channel, "channel") + 1 + size32(meta) + 2 + 2
-    if item_id is not None:
-        size += size16(item_id, "id")
+    size += 0 if item_id is None else size16(item_id, "id")
     within(len(groups), "number of groups")
     for _, content in contents:
         size += 1 + size32(content)
@@ -364,8 +364,7 @@ cdef bytes write_met(
         size += 1 + 1 + size16(traits, "traits") + size_pairs(ids)
     out = packet(MET, 0, 0, size, &at)
     at = put_u8(put_str16(put_u32(at, number), channel), item_id is not None)
-    if item_id is not None:
-        at = put_str16(at, item_id)
+    at = at if item_id is None else put_str16(at, item_id)
     at = put_u16(put_str32(at, meta), len(contents))
     for mode, content in contents:
         at = put_str32(put_u8(at, mode), content)
@@ -382,9 +381,9 @@ cdef bytes write_lapsed(uint64_t ref, int why, list lasts, bytes context):
     return out
 
 
-cdef bytes write_tally(bytes json):
+cdef bytes write_json(int op, bytes json):
     cdef uint8_t* at
-    out = packet(TALLY, 0, 0, len(json), &at)
+    out = packet(op, 0, 0, len(json), &at)
     put_run(at, json)
     return out
 
@@ -396,18 +395,19 @@ cdef bytes write_counted(bytes channel, uint32_t responses, uint32_t streams, ui
     return out
 
 
-cdef bytes write_delivered(
-    bytes channel, bytes id, uint32_t responses, uint32_t streams, uint32_t websockets
-):
+cdef bytes write_delivered(bytes channel, bytes id, tuple sizes, list reached):
     cdef uint8_t* at
-    cdef Py_ssize_t size = size16(channel, "channel") + 1 + 4 + 4 + 4
-    if id is not None:
-        size += size16(id, "id")
+    cdef Py_ssize_t size = size16(channel, "channel") + 1 + 3 * 4 + 2 + len(reached) * REACHED_SIZE
+    size += 0 if id is None else size16(id, "id")
     out = packet(DELIVERED, 0, 0, size, &at)
     at = put_u8(put_str16(at, channel), id is not None)
-    if id is not None:
-        at = put_str16(at, id)
-    put_u32(put_u32(put_u32(at, responses), streams), websockets)
+    at = at if id is None else put_str16(at, id)
+    for content_bytes in sizes:
+        at = put_u32(at, content_bytes)
+    at = put_u16(at, len(reached))
+    for route, responses, streams, websockets, head_bytes, body_bytes in reached:
+        at = put_u32(put_u32(put_u32(put_u16(at, route), responses), streams), websockets)
+        at = put_u64(put_u64(at, head_bytes), body_bytes)
     return out
 
 

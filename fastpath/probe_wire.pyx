@@ -40,6 +40,7 @@ def reports():
         "COUNTED": Report.COUNTED,
         "DELIVERED": Report.DELIVERED,
         "LEFT": Report.LEFT,
+        "SERVED": Report.SERVED,
     }
 
 
@@ -250,15 +251,19 @@ def write_lapsed(ref, why, lasts, context):
 
 
 def write_tally(json):
-    return link_wire.write_tally(json)
+    return link_wire.write_json(Report.TALLY, json)
+
+
+def write_served(json):
+    return link_wire.write_json(Report.SERVED, json)
 
 
 def write_counted(channel, responses, streams, websockets):
     return link_wire.write_counted(channel, responses, streams, websockets)
 
 
-def write_delivered(channel, id, responses, streams, websockets):
-    return link_wire.write_delivered(channel, id, responses, streams, websockets)
+def write_delivered(channel, id, sizes, reached):
+    return link_wire.write_delivered(channel, id, sizes, reached)
 
 
 def write_left(ref):

@@ -12,6 +12,8 @@ cdef enum RowFlag:
     BLOCKED = 2                # the kernel refused bytes; the transport keeps them until it resumes
     TELL = 4                   # the session wants drained() once nothing is left
     MIDWAY = 8                 # a message of its origin is only partly relayed
+    COUNTED = 16               # what it is offered is counted by route
+    IS_WS = 32                 # as what: a WebSocket, not a stream
 
 cdef struct Row:               # what leaves, one a slot; all that fan-out touches of a session
     PyObject* first            # owned; the frame that leaves next, or NULL

@@ -6,6 +6,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastpath.frame cimport Message
 from fastpath.outcome cimport Outcome
+from fastpath.route_tally cimport RouteTally
 from fastpath.row cimport Row
 from fastpath.table cimport HoldTable
 from fastpath.tally cimport Tally
@@ -88,6 +89,7 @@ cdef class Roster:
         readonly Wheel wheel
         readonly Wheel links               # when a stream follows its link, if nothing comes before
         readonly Tally tally
+        RouteTally routes                  # None: nobody wants to know
         readonly Limits limits
         public Upstream upstream
         public object make_websocket       # (roster) -> the session of an accepted handshake
@@ -119,7 +121,8 @@ cdef class Roster:
     # -- outgoing: mark
     cdef Outcome queue(self, uint32_t slot, bytes frame) except Outcome.FAIL
     cdef bint offer(self, uint32_t slot, PyObject* frame) except -1
-    cdef bint _refuses(self, Row* row) noexcept
+    cdef bint _admits(self, Row* row) except -1
+    cdef Outcome kept_alive(self, uint32_t slot, Py_ssize_t content_bytes) except Outcome.FAIL
     cdef Outcome touch(self, uint32_t slot) except Outcome.FAIL
     # -- outgoing: flush, then bury what failed
     cpdef object flush(self)

@@ -287,21 +287,33 @@ cdef class Roster:
         cdef Row* row = &self.rows[slot]
         if row.fd < 0:
             return False
-        if row.flags & (RowFlag.BLOCKED | RowFlag.MIDWAY) and self._refuses(row):
+        if (
+            row.flags & (RowFlag.BLOCKED | RowFlag.MIDWAY | RowFlag.COUNTED)
+            and not self._admits(row)
+        ):
             return False
         push_frame(row, frame)
         if not row.flags & (RowFlag.DIRTY | RowFlag.BLOCKED):
             self.touch(slot)
         return True
 
-    cdef bint _refuses(self, Row* row) noexcept:
+    cdef bint _admits(self, Row* row) except -1:
         if row.flags & RowFlag.MIDWAY:
             self.tally.add(Counter.DROPPED_MIDWAY, 1)
-            return True
-        if row.count >= QUEUE_MAX:
+            return False
+        if row.flags & RowFlag.BLOCKED and row.count >= QUEUE_MAX:
             self.tally.add(Counter.DROPPED_QUEUE, 1)
-            return True
-        return False
+            return False
+        if row.flags & RowFlag.COUNTED:
+            self.routes.reached(row.route, row.flags & RowFlag.IS_WS)
+        return True
+
+    cdef Outcome kept_alive(self, uint32_t slot, Py_ssize_t content_bytes) except Outcome.FAIL:
+        cdef Row* row = &self.rows[slot]
+        self.tally.add(Counter.KEEP_ALIVES, 1)
+        if self.routes is not None:
+            self.routes.kept_alive(row.route, content_bytes, row.flags & RowFlag.IS_WS)
+        return Outcome.DONE
 
     cdef Outcome touch(self, uint32_t slot) except Outcome.FAIL:
         cdef uint32_t room

@@ -141,6 +141,7 @@ class Worker:
         counters = self._roster.tally.snapshot()
         counters["channels"] = self._roster.table.channel_count
         self._link.report_tally(counters)
+        self._link.report_served()
         self._warn_of_dropped(counters["dropped_hwm"])
 
     def _warn_of_dropped(self, count):

@@ -24,7 +24,7 @@ from fastpath.view cimport View
 from fastpath.ws_deflate cimport WINDOW_BITS_MAX, Inflater
 from fastpath.ws_wire cimport (
     UTF8_BAD, UTF8_OK, WS_CONTROL_MAX, Opcode, WsFault, WsPiece, WsStep, close_fault, close_frame,
-    utf8_check, ws_begin, ws_frame, ws_read,
+    utf8_check, ws_begin, ws_frame, ws_payload_size, ws_read,
 )
 
 cdef enum:
@@ -414,7 +414,7 @@ cdef class WsSession(Session):
             return self._roster.arm(self.slot, quiet_since + keep_alive.interval_ms)
         if self._roster.offer(self.slot, <PyObject*> keep_alive.content):
             self._roster.rows[self.slot].sent_ms = now
-            self._roster.tally.add(Counter.KEEP_ALIVES, 1)
+            self._roster.kept_alive(self.slot, ws_payload_size(len(keep_alive.content)))
         return self._roster.arm(self.slot, now + keep_alive.interval_ms)
 
     cdef Outcome _rearm(self) except Outcome.FAIL:

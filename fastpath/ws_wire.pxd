@@ -66,6 +66,10 @@ cdef uint32_t utf8_check(uint32_t state, const uint8_t* at, Py_ssize_t size) noe
 cdef bint close_code_ok(uint32_t code) noexcept nogil
 # What is wrong with the payload of a close frame.
 cdef WsFault close_fault(const uint8_t* at, Py_ssize_t size) noexcept nogil
+# The payload of a whole unmasked frame of so many bytes.
+cdef inline Py_ssize_t ws_payload_size(Py_ssize_t frame_size) noexcept nogil:
+    return frame_size - (2 if frame_size <= 2 + 125 else 4 if frame_size <= 4 + 0xFFFF else 10)
+
 # A whole unmasked frame. TypeError: the payload is None.
 cdef bytes ws_frame(uint8_t opcode, bytes payload, bint fin, bint rsv1)
 # Code 0 or 1005: 1000; another that may not travel: 1011. A text that does not fit is cut, one that

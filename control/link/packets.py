@@ -36,6 +36,7 @@ class Report(IntEnum):
     COUNTED = 0x0E
     DELIVERED = 0x0F
     LEFT = 0x10
+    SERVED = 0x11
 
 
 class Order(IntEnum):
@@ -246,15 +247,42 @@ class Counted:
     websockets: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """How many clients of a worker an item has reached, in each mode."""
+class Reached(NamedTuple):
+    """How many clients of one route an item has reached, in each mode."""
 
-    channel: bytes
-    id: bytes | None
+    route: int  # a number of `RouteNumbers`
     responses: int
     streams: int
     websockets: int
+    head_bytes: int  # of the responses
+    body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Whom of a worker's clients an item has reached."""
+
+    channel: bytes
+    id: bytes | None
+    sizes: tuple[int, int, int]  # of its content for responses, streams and WebSockets, in bytes
+    reached: list[Reached]  # one a route
+
+
+class Share(NamedTuple):
+    """What a worker has sent on its own to clients of one route."""
+
+    route: int  # a number of `RouteNumbers`
+    stream_keep_alives: int
+    ws_keep_alives: int
+    head_bytes: int
+    content_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a worker has sent on its own since it said so last."""
+
+    shares: list[Share]  # one a route
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,4 +341,5 @@ AnyReport = (
     | Counted
     | Delivered
     | Left
+    | Served
 )

@@ -37,8 +37,11 @@ from control.link.packets import (
     Opened,
     Packet,
     Pong,
+    Reached,
     Received,
     Report,
+    Served,
+    Share,
     Signal,
     Signalled,
     Synced,
@@ -98,7 +101,7 @@ def decode(packet: Packet) -> AnyReport:
     """Read the payload of a packet. LinkError, with its first sixteen bytes, if malformed."""
     try:
         return _DECODERS[packet.op](packet)
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, TypeError, ValueError) as error:
         name = Report(packet.op).name
         head = _HEADER.pack(len(packet.payload), packet.op, packet.flags, 0, packet.ref)
         raise LinkError(f"malformed {name}, {error}: {head.hex()}") from None
@@ -164,6 +167,7 @@ _OPENED = struct.Struct(">Bq")
 _FREED = struct.Struct(">BQ")
 _CLOSED = struct.Struct(">HH")
 _COUNTS = struct.Struct(">III")
+_REACHED = struct.Struct(">HIIIQQ")
 
 
 def _hello(packet: Packet) -> Hello:
@@ -308,9 +312,24 @@ def _delivered(packet: Packet) -> Delivered:
         item_id, at = _str16(packet.payload, at + 1)
     else:
         at += 1
-    counts = _COUNTS.unpack_from(packet.payload, at)
-    _end(packet.payload, at + _COUNTS.size)
-    return Delivered(channel, item_id, *counts)
+    sizes = _COUNTS.unpack_from(packet.payload, at)
+    count, at = _count(packet.payload, at + _COUNTS.size)
+    reached = []
+    for _ in range(count):
+        reached.append(Reached(*_REACHED.unpack_from(packet.payload, at)))
+        at += _REACHED.size
+    _end(packet.payload, at)
+    return Delivered(channel, item_id, sizes, reached)
+
+
+def _served(packet: Packet) -> Served:
+    rows = orjson.loads(packet.payload)
+    if not isinstance(rows, list):
+        raise ValueError("not a list")
+    shares = [Share(*row) for row in rows]
+    if not all(type(number) is int for share in shares for number in share):
+        raise ValueError("not numbers")
+    return Served(shares)
 
 
 def _left(packet: Packet) -> Left:
@@ -335,4 +354,5 @@ _DECODERS: dict[int, Callable[[Packet], AnyReport]] = {
     Report.COUNTED: _counted,
     Report.DELIVERED: _delivered,
     Report.LEFT: _left,
+    Report.SERVED: _served,
 }

@@ -177,12 +177,14 @@ class LinkServer:
         worker_count: int,
         backlog_max_bytes: int,
         welcome: Callable[[], Mapping[str, object]],
+        make_link: Callable[[LinkServer], Link] = Link,
     ) -> None:
         self.reports = reports
         self.worker_count = worker_count
         self.backlog_max_bytes = backlog_max_bytes
         self.links: dict[int, Link] = {}  # the greeted ones, by worker number
         self._welcome = welcome
+        self._make_link = make_link
         self._connected: set[Link] = set()
         self._congested: set[Link] = set()
         self._flowing = asyncio.Event()
@@ -192,7 +194,7 @@ class LinkServer:
     async def start(self, path: str) -> None:
         """Listen on a Unix socket. OSError if that cannot be."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_unix_server(lambda: Link(self), path)
+        self._listener = await loop.create_unix_server(lambda: self._make_link(self), path)
 
     async def stop(self) -> None:
         """Stop listening and cut every link."""

@@ -8,6 +8,7 @@ from control.config import Settings
 from control.link.server import LinkServer
 from control.publish import Publisher
 from control.pushpin_metrics import Summing
+from control.traffic import RouteOf
 from control.websockets import WebSockets
 from control.zeromq.command import Commands, CommandServer
 from control.zeromq.ingest import PullIngest, SubIngest
@@ -26,6 +27,7 @@ class Doors:
         websockets: WebSockets,
         links: LinkServer,
         summing: Summing,
+        route_of: RouteOf,
     ) -> None:
         """Open what is asked for, in a running loop. CannotOpen."""
         self._sockets = sockets = Sockets(ipc_mode=settings.ipc_mode)
@@ -35,7 +37,11 @@ class Doors:
         try:
             if settings.stats_spec:
                 self.telling = Telling(
-                    sockets, settings, instance=f"fanway_{os.getpid()}", summing=summing
+                    sockets,
+                    settings,
+                    instance=f"fanway_{os.getpid()}",
+                    summing=summing,
+                    route_of=route_of,
                 )
             if settings.push_in_spec:
                 pull = PullIngest(sockets, settings.push_in_spec, publisher=publisher, links=links)

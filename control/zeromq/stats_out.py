@@ -6,15 +6,19 @@ What is told is `account`'s and `pushpin_metrics`'; how it is written and when, 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import zmq
 
-from control.account import Account
+from control.account import Account, of_route
 from control.config import Settings
 from control.grip.payload import write
-from control.link.packets import AnyReport, Opened
+from control.link.packets import AnyReport, Delivered, Left, Opened, Received, Served
+from control.link.weight import weigh
 from control.pushpin_metrics import Summing
+from control.routes import Route
+from control.traffic import ITEMS_IN, Client, RouteOf, Traffic
 from control.zeromq.sockets import Sockets
 
 TICK_SECONDS = 1.0  # how exact times to live are
@@ -55,10 +59,16 @@ async def _at_once() -> None:
 
 
 class Telling:
-    """Tells of everything: takes reports of workers, and keeps the time."""
+    """Tells of everything: takes reports of workers and orders to them, and keeps the time."""
 
     def __init__(
-        self, sockets: Sockets, settings: Settings, *, instance: str, summing: Summing
+        self,
+        sockets: Sockets,
+        settings: Settings,
+        *,
+        instance: str,
+        summing: Summing,
+        route_of: RouteOf,
     ) -> None:
         """Listen. Must be made in a running loop. CannotOpen."""
         self._loop = asyncio.get_running_loop()
@@ -68,6 +78,7 @@ class Telling:
             instance=instance,
             as_json=settings.stats_format == "json",
         )
+        block_bytes = settings.message_block_size
         self.account = Account(
             self._socket.tell,
             instance=instance,
@@ -75,13 +86,15 @@ class Telling:
             connection_ttl=settings.stats_connection_ttl,
             subscription_ttl=settings.stats_subscription_ttl,
             linger_seconds=settings.subscription_linger,
+            block_bytes=block_bytes,
         )
+        self.traffic = Traffic(route_of, block_bytes=block_bytes)
+        self._route_of = route_of
         self._summing = summing
         self._interval_seconds = settings.stats_report_interval
-        self._told = summing.look(self._loop.time())
+        self._items_told = summing.look(self._loop.time()).received
         self._told_at = self._loop.time()
-        self._connections_max = 0
-        self._requests = 0  # not told of yet
+        self._activities: Counter[str] = Counter()  # by route; not told of yet
         self._activity: asyncio.TimerHandle | None = None
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
@@ -91,42 +104,69 @@ class Telling:
         if self._activity is not None:
             self._activity.cancel()
 
-    def reported(self, worker: int, pid: int, report: AnyReport) -> None:
+    def reported(self, worker: int, report: AnyReport) -> None:
         """Take what a worker reports."""
-        if isinstance(report, Opened):
-            self._requests += 1
-            if self._activity is None:
-                self._activity = self._loop.call_later(ACTIVITY_SECONDS, self._tell_activity)
-        self.account.reported(worker, pid, report, self._loop.time())
+        match report:
+            case Opened():
+                self.traffic.opened((worker, report.ref), report)
+            case Received():
+                self.traffic.received((worker, report.ref), report)
+            case Left():
+                self.traffic.left((worker, report.ref), self._loop.time())
+            case Delivered():
+                self.traffic.delivered(report)
+            case Served():
+                self.traffic.served(report)
+                for share in report.shares:
+                    count = share.stream_keep_alives + share.ws_keep_alives
+                    self._act(self._route_of(share.route), count)
+        self.account.reported(worker, report, self._loop.time())
+
+    def routed(self, worker: int, pid: int, opened: Opened, route: Route) -> None:
+        """Take note of a request whose route is known; `pid` is the worker's process."""
+        now = self._loop.time()
+        client: Client = worker, opened.ref
+        self.traffic.routed(client, route.given_id, now)
+        self.account.routed(worker, pid, opened, route.given_id, now)
+        self._act(route.given_id, 1)
+
+    def ordered(self, worker: int, order: bytes) -> None:
+        """Take note of what a worker is told to give a client."""
+        weight = weigh(order)
+        if weight is not None:
+            self.traffic.ordered(worker, weight)
 
     def lost(self, worker: int) -> None:
         """Forget what a worker has reported."""
-        self.account.lost(worker, self._loop.time())
+        now = self._loop.time()
+        self.account.lost(worker, now)
+        self.traffic.lost(worker, now)
+
+    def _act(self, route: str, count: int) -> None:
+        if not count:
+            return
+        self._activities[route] += count
+        if self._activity is None:
+            self._activity = self._loop.call_later(ACTIVITY_SECONDS, self._tell_activity)
 
     def _tell_activity(self) -> None:
         self._activity = None
-        requests, self._requests = self._requests, 0
-        self._socket.tell("activity", {"count": requests})
+        activities, self._activities = self._activities, Counter()
+        for route, count in activities.items():
+            self._socket.tell("activity", {**of_route(route), "count": count})
 
     def _tick(self) -> None:
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
         now = self._loop.time()
         self.account.tick(now)
-        self._connections_max = max(self._connections_max, self._summing.look(now).connected)
         if now - self._told_at >= self._interval_seconds:
-            self._tell_report(now)
+            self._tell_reports(now)
 
-    def _tell_report(self, now: float) -> None:
-        sums, told = self._summing.look(now), self._told
-        self._socket.tell(
-            "report",
-            {
-                "connections": self._connections_max,
-                "minutes": int(sums.connection_minutes) - int(told.connection_minutes),
-                "received": sums.received - told.received,
-                "sent": sums.sent - told.sent,
-                "http-response-sent": sums.responses_sent - told.responses_sent,
-                "duration": round((now - self._told_at) * 1000),
-            },
-        )
-        self._told, self._told_at, self._connections_max = sums, now, sums.connected
+    def _tell_reports(self, now: float) -> None:
+        """Tell of each route. What is published is of none."""
+        duration = round((now - self._told_at) * 1000)
+        items = self._summing.look(now).received
+        self.traffic.add("", ITEMS_IN, items - self._items_told)
+        self._items_told, self._told_at = items, now
+        for route, sums in self.traffic.take(now):
+            self._socket.tell("report", {**of_route(route), **sums, "duration": duration})

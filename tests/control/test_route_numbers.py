@@ -23,7 +23,15 @@ def test_a_route_with_an_id_keeps_its_number_when_the_routes_are_read_again() ->
     assert numbers.of(route("*,id=x,debug b:2")) == first
 
 
+def test_routes_are_numbered_in_the_order_of_their_file() -> None:
+    routes = Routes.parse("*,id=x a:1\nb.test b:1\nc.test,id=y c:1", "routes")[0]
+    numbers = RouteNumbers()
+    numbers.learn(routes)
+    assert [numbers.id_of(number) for number in range(4)] == ["", "x", "y", ""]
+    assert numbers.of(route("*,id=y c:1")) == 2
+
+
 def test_when_there_are_no_more_numbers_the_rest_share_0() -> None:
     numbers = RouteNumbers()
-    given = [numbers.of(Route(id=str(n), host="*", targets=(), has_id=True)) for n in range(65_537)]
+    given = [numbers.of(Route(id=str(n), host="*", targets=(), has_id=True)) for n in range(65_536)]
     assert given == [*range(1, NUMBERS_MAX + 1), 0, 0]

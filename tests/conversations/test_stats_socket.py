@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tnetstring
-import zmq
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connect_websocket
 
@@ -23,57 +19,13 @@ from support.client import Client, Reply
 from support.fanway import Fanway
 from support.origin import Hub, Origin
 from support.spelling import answer, request
+from support.told import Told
 from support.waiting import until
 from support.wsspelling import control, event, events, opened
-from support.zeromq import ask, peer
+from support.zeromq import ask
 
 TTL_SECONDS = 1
 PREFIX = "pushpin_"
-
-
-class Told:
-    """Everything that is told on a stats socket."""
-
-    def __init__(self, spec: str) -> None:
-        self.raw: list[bytes] = []
-        self._spec = spec
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._hear)
-        self._thread.start()
-        self.wait("report", {})  # the subscription has arrived
-
-    def _hear(self) -> None:
-        with peer(zmq.SUB, self._spec) as sub:
-            sub.subscribe(b"")
-            while not self._is_over.is_set():
-                if sub.poll(50):
-                    self.raw.append(sub.recv())
-
-    def close(self) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def all(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
-        """What has been told of one type, with these fields. Underscores stand for dashes."""
-        wanted = {name.replace("_", "-"): value for name, value in fields.items()}
-        read = [_read(raw) for raw in list(self.raw)]
-        return [f for k, f in read if k == kind and wanted.items() <= f.items()]
-
-    def wait(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """The first of one type with these fields, once it has come."""
-        return until(lambda: self.all(kind, **fields), f"{kind} with {fields}")[0]
-
-
-def _read(raw: bytes) -> tuple[str, dict[str, Any]]:
-    kind, _, payload = raw.partition(b" ")
-    if payload[:1] == b"J":
-        return kind.decode(), json.loads(payload[1:])
-    assert payload[:1] == b"T"
-    fields = tnetstring.loads(payload[1:])
-    return kind.decode(), {
-        name.decode(): value.decode() if isinstance(value, bytes) else value
-        for name, value in fields.items()
-    }
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from control.link import codec
-from control.link.packets import Delivered, Lapsed, Met, Mode, Opened
+from control.link.packets import Delivered, Lapsed, Met, Mode, Opened, Reached
 from fastpath import probe_session as probe
 from support.linked_stage import SETTINGS, LinkedStage
 from support.stage import Client, Stage
@@ -335,7 +335,7 @@ def test_deliveries_are_told_of_when_they_are_made(make_stage: Callable[..., Sta
         stage.orders(codec.hold(client.ref, channels=[(b"a", None, b"")], **hold))
     stage.reports()
     stage.orders(codec.publish(b"a", b"1", None, [codec.stream_format(b"x")]))
-    counts = [tuple(r.streams for r in stage.reports() if isinstance(r, Delivered))]
+    told = [r.reached for r in stage.reports() if isinstance(r, Delivered)]
     stage.advance(25)
-    counts.append(tuple(r.streams for r in stage.reports() if isinstance(r, Delivered)))
-    assert counts == [(2,), (1,)]
+    told += [r.reached for r in stage.reports() if isinstance(r, Delivered)]
+    assert told == [[Reached(1, 0, 2, 0, 0, 0)], [Reached(1, 0, 1, 0, 0, 0)]]

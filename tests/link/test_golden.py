@@ -27,8 +27,11 @@ from control.link.packets import (
     Opened,
     Order,
     Pong,
+    Reached,
     Received,
     Report,
+    Served,
+    Share,
     Signal,
     Signalled,
     Synced,
@@ -297,14 +300,22 @@ REPORTS: dict[str, tuple[bytes, object]] = {
     "pong": (probe_wire.write_bare(Report.PONG), Pong()),
     "counted": (probe_wire.write_counted(b"news", 0, 2, 1), Counted(b"news", 0, 2, 1)),
     "delivered": (
-        probe_wire.write_delivered(b"news", b"a-1", 3, 2, 0),
-        Delivered(b"news", b"a-1", 3, 2, 0),
+        probe_wire.write_delivered(
+            b"news", b"a-1", (5, 7, 0), [(2, 3, 1, 0, 27, 15), (0, 0, 1, 0, 0, 0)]
+        ),
+        Delivered(
+            b"news", b"a-1", (5, 7, 0), [Reached(2, 3, 1, 0, 27, 15), Reached(0, 0, 1, 0, 0, 0)]
+        ),
     ),
     "delivered_no_id": (
-        probe_wire.write_delivered(b"news", None, 0, 0, 1),
-        Delivered(b"news", None, 0, 0, 1),
+        probe_wire.write_delivered(b"news", None, (0, 0, 9), [(1, 0, 0, 1, 0, 0)]),
+        Delivered(b"news", None, (0, 0, 9), [Reached(1, 0, 0, 1, 0, 0)]),
     ),
     "left": (probe_wire.write_left(REF), Left(REF)),
+    "served": (
+        probe_wire.write_served(b"[[0, 2, 0, 0, 6], [3, 0, 1, 27, 8]]"),
+        Served([Share(0, 2, 0, 0, 6), Share(3, 0, 1, 27, 8)]),
+    ),
 }
 
 # A kind, and then the rest of the payload, whatever its size.

@@ -31,8 +31,11 @@ from control.link.packets import (
     Opened,
     Order,
     Pong,
+    Reached,
     Received,
     Report,
+    Served,
+    Share,
     Signal,
     Signalled,
     Synced,
@@ -47,6 +50,8 @@ U16 = st.integers(0, 0xFFFF)
 U32 = st.integers(0, 0xFFFFFFFF)
 COUNTS = st.tuples(U32, U32, U32)
 U64 = st.integers(0, 2**64 - 1)
+REACHED = st.builds(Reached, U16, U32, U32, U32, U64, U64)
+SHARES = st.builds(Share, U16, U32, U32, U64, U64)
 LENGTHS = st.integers(-1, 2**63 - 1)
 RUNS = st.binary(max_size=40)
 IDS = st.none() | RUNS
@@ -251,11 +256,14 @@ def reports(draw: st.DrawFn) -> tuple[bytes, object]:
             channel, counts = draw(st.tuples(RUNS, COUNTS))
             return probe_wire.write_counted(channel, *counts), Counted(channel, *counts)
         case Report.DELIVERED:
-            named = draw(st.tuples(RUNS, st.none() | RUNS, COUNTS))
-            channel, item_id, counts = named
-            return probe_wire.write_delivered(channel, item_id, *counts), Delivered(
-                channel, item_id, *counts
+            channel, item_id, sizes, reached = draw(
+                st.tuples(RUNS, st.none() | RUNS, COUNTS, st.lists(REACHED, max_size=3))
             )
+            packet = probe_wire.write_delivered(channel, item_id, sizes, list(map(tuple, reached)))
+            return packet, Delivered(channel, item_id, sizes, reached)
+        case Report.SERVED:
+            shares = draw(st.lists(SHARES, max_size=3))
+            return probe_wire.write_served(orjson.dumps(list(map(list, shares)))), Served(shares)
         case Report.LEFT:
             return probe_wire.write_left(ref), Left(ref)
         case Report.SYNCED | Report.PONG as op:

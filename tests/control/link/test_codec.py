@@ -64,7 +64,7 @@ def test_the_longest_payload_is_taken_in_pieces() -> None:
     "header",
     [
         pytest.param("00000000 00 00 0000", id="no op"),
-        pytest.param("00000000 11 00 0000", id="report above the last"),
+        pytest.param("00000000 12 00 0000", id="report above the last"),
         pytest.param("00000000 41 00 0000", id="order"),
         pytest.param("00000000 0b 02 0000", id="reserved flag"),
         pytest.param("00000000 0b 80 0000", id="highest flag"),
