@@ -11,7 +11,8 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t
 
 from fastpath.frame cimport Action, Message
-from fastpath.link_wire cimport Report, write_counted, write_delivered, write_json
+from fastpath.link_reports cimport write_counted, write_delivered, write_json
+from fastpath.link_wire cimport Report
 from fastpath.outcome cimport Outcome
 from fastpath.table cimport NOWHERE, HoldTable, Spool
 from fastpath.variants cimport Mode, Variant, mode_of

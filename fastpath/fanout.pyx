@@ -7,8 +7,8 @@ table may change. Flush and bury are the roster's, at the end of the turn.
 
 Where the rate of deliveries is limited, mark only draws, and what was drawn waits for its turn.
 
-What a message becomes for a group with traits, control is asked: once a group, not once a
-session. The verdict finds those who were there when it was asked, and are still.
+What a message becomes for a group with traits, control is asked (`inquiry`). The verdict finds
+those who were there when it was asked, and are still.
 """
 
 cimport cython
@@ -19,8 +19,10 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from fastpath.frame cimport Action, Message
+from fastpath.inquiry cimport Inquiry
 from fastpath.limiter cimport Limiter
 from fastpath.link_wire cimport Verdict, Why
+from fastpath.lots cimport Lot, asks, is_gap, lot_of, lot_of_gap
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
 from fastpath.row cimport Row
@@ -28,11 +30,6 @@ from fastpath.session cimport Roster, Session, now_ms
 from fastpath.table cimport NOWHERE, HoldTable, Spool
 from fastpath.tally cimport Counter
 from fastpath.variants cimport Variant, mode_of
-
-cdef enum:
-    TRAITS_NEED_IDS = 1        # bit 0 of the first byte of traits
-    META_ASKS_ALWAYS = 1       # bit 0 of the first byte of a message's meta
-    ASKED_MAX = 10_000         # messages about which a verdict is awaited
 
 
 @cython.final
@@ -42,8 +39,7 @@ cdef class Fanout:
     def __init__(self, Roster roster):
         self._roster = roster
         self._advanced = []
-        self._met = {}
-        self._asked = {}
+        self.inquiry = Inquiry(roster)
         self._release_call = self.release
 
     def __dealloc__(self):
@@ -81,7 +77,7 @@ cdef class Fanout:
         cdef uint32_t number
         self._drawn = 0
         self._advanced.clear()
-        self._met.clear()
+        self.inquiry.begin()
         table.walking = True
         try:
             self._walk(m)
@@ -89,7 +85,7 @@ cdef class Fanout:
             table.walking = False
         for number in self._advanced:
             table.advance(number, m.id)
-        return self._ask(m)
+        return self.inquiry.ask(m)
 
     cdef Outcome _walk(self, Message m) except Outcome.FAIL:
         cdef HoldTable table = self._roster.table
@@ -253,7 +249,7 @@ cdef class Fanout:
                 while first is not None and first[3] is m:
                     self._take_turn(first[0], first[1], first[2], m)
                     first = self._limiter.take(now)
-                self._ask(m)
+                self.inquiry.ask(m)
             finally:
                 self._item_ends(m)
         pause_ms = self._limiter.pause_ms()
@@ -290,47 +286,14 @@ cdef class Fanout:
         cdef bytes expected = None if spool.prev_id is NULL else <bytes> spool.prev_id
         spool.delivered_ms = now_ms()
         for i in range(spool.count):
-            self._join_group(m, mode, traits, self._roster.session(spool.slots[i]), expected)
+            self.inquiry.join(m, mode, traits, self._roster.session(spool.slots[i]), expected)
         return Outcome.DONE
-
-    cdef Outcome _join_group(
-        self, Message m, int mode, bytes traits, Session s, bytes expected
-    ) except Outcome.FAIL:
-        # Sessions whose ids matter are a group only with those that have the same ids.
-        cdef list ids = []
-        if traits and traits[0] & TRAITS_NEED_IDS:
-            ids = [
-                (channel, m.id if channel == m.channel and m.id is not None else last)
-                for channel, last in self._roster.table.lasts(s.slot)
-            ]
-        self._met.setdefault((mode, m.action(mode), traits, tuple(ids)), {})[s.ref] = expected
-        return Outcome.DONE
-
-    cdef Outcome _ask(self, Message m) except Outcome.FAIL:
-        cdef list groups
-        if not self._met:
-            return Outcome.DONE
-        groups = [(mode, action, traits, list(ids), refs)
-                  for (mode, action, traits, ids), refs in self._met.items()]
-        self._met.clear()
-        if len(self._asked) >= ASKED_MAX:
-            return self._unjudged(m, groups)
-        self._number += 1
-        self._asked[self._number] = (m, groups)
-        if not self._roster.upstream.met(self._number, m, [group[:4] for group in groups]):
-            del self._asked[self._number]
-            return self._unjudged(m, groups)
-        return Outcome.DONE
-
-    cdef bint has_asked(self, uint32_t number, list verdicts) except -1:
-        cdef tuple asked = self._asked.get(number)
-        return asked is not None and len(asked[1]) == len(verdicts)
 
     cdef Outcome judge(self, uint32_t number, list verdicts) except Outcome.FAIL:
-        cdef tuple asked = self._asked.pop(number)
-        cdef Message m = asked[0], changed
+        cdef Message m, changed
         cdef Session s
-        for (mode, _, _, _, refs), (verdict, content) in zip(asked[1], verdicts):
+        m, groups = self.inquiry.take(number)
+        for (mode, _, _, _, refs), (verdict, content) in zip(groups, verdicts):
             changed = m.with_content(mode, content) if verdict == Verdict.INSTEAD else m
             self._item_begins()
             try:
@@ -339,80 +302,12 @@ cdef class Fanout:
                     if s is None or verdict == Verdict.DROP:
                         continue
                     if verdict == Verdict.FAILED:
-                        self._fail(s, m, expected, content)
+                        self.inquiry.fail(s, m, expected, content)
                     else:
                         self._hand(s, changed, mode)
             finally:
                 self._item_ends(changed)
         return self._release() if self._limiter is not None else Outcome.DONE
-
-    cdef Outcome _fail(
-        self, Session s, Message m, bytes expected, bytes why
-    ) except Outcome.FAIL:
-        # It has not had the item: that is a gap, which what was asked about since must not hide.
-        cdef Message later
-        cdef bint hides = False
-        if self._spool_of(s, m) is NULL:
-            return Outcome.DONE
-        if why:
-            return s.fail(why)
-        if expected is None:
-            return Outcome.DONE
-        self._expect(s, m.channel, expected)
-        for later, groups in self._asked.values():
-            if later.channel == m.channel:
-                for _, _, _, _, refs in groups:
-                    if s.ref in refs:
-                        refs[s.ref] = expected
-                        hides = True
-        return s.ask_again() if hides else Outcome.DONE
-
-    cdef Outcome _expect(self, Session s, bytes channel, bytes prev_id) except Outcome.FAIL:
-        # What follows for it on this channel, if it holds it still.
-        cdef HoldTable table = self._roster.table
-        cdef uint32_t number = table.spool_of(s.slot, channel)
-        cdef Spool* spool
-        if number == NOWHERE:
-            return Outcome.DONE
-        spool = table.spool(number)
-        return table.hold(
-            channel, <Variant> spool.variant, s.slot, prev_id,
-            None if spool.traits is NULL else <bytes> spool.traits,
-        )
-
-    cdef Outcome _unjudged(self, Message m, list groups) except Outcome.FAIL:
-        # Nobody says what a message becomes for them: they have not had it.
-        cdef Session s
-        self._roster.tally.add(Counter.DROPPED_UNJUDGED, len(groups))
-        for _, _, _, _, refs in groups:
-            for ref, expected in refs.items():
-                s = self._roster.find(ref)
-                if s is not None and expected is not None:
-                    self._expect(s, m.channel, expected)
-        return Outcome.DONE
-
-    cdef list recall(self, Session s):
-        cdef list recalled = []
-        cdef Message m
-        cdef bytes expected
-        if not self._asked:                    # as nearly always
-            return recalled
-        for m, groups in reversed(self._asked.values()):   # the id before the first counts
-            for _, _, _, _, refs in groups:
-                if s.ref in refs:
-                    expected = refs.pop(s.ref)
-                    if expected is not None:
-                        self._expect(s, m.channel, expected)
-                    recalled.append(m)
-        recalled.reverse()
-        return recalled
-
-    cdef Outcome forget_asked(self) except Outcome.FAIL:
-        cdef Message m
-        for m, groups in reversed(self._asked.values()):   # the id before the first counts
-            self._unjudged(m, groups)
-        self._asked.clear()
-        return Outcome.DONE
 
     # -- one session -------------------------------------------------------------------------------
 
@@ -429,7 +324,7 @@ cdef class Fanout:
             self._item_begins()
             try:
                 self._give(s, m)
-                self._ask(m)
+                self.inquiry.ask(m)
             finally:
                 self._item_ends(m)
         return Outcome.DONE
@@ -447,10 +342,10 @@ cdef class Fanout:
             if is_gap(m, spool):
                 return self._do(s, lot_of_gap(m, v), m)
             expected = <bytes> spool.prev_id
-            self._expect(s, m.channel, m.id)
+            self.inquiry.expect(s, m.channel, m.id)
         if not asking:
             return self._do(s, lot_of(m, v), m)
-        return self._join_group(m, mode, traits, s, expected)
+        return self.inquiry.join(m, mode, traits, s, expected)
 
     cdef Outcome _hand(self, Session s, Message m, int mode) except Outcome.FAIL:
         # Deliver to one session what its spool is not walked for, if it holds the channel still.
@@ -462,41 +357,6 @@ cdef class Fanout:
         if self._limiter is not None and spool.prev_id is NULL and lot != Lot.NOTHING:
             return self._admit(s, lot, m)
         return self._do(s, lot, m)
-
-
-cdef bint is_gap(Message m, Spool* spool) except -1:
-    return m.prev_id is None or <bytes> spool.prev_id != m.prev_id
-
-
-cdef bint asks(Message m, Spool* spool) except -1:
-    # Whether control is to say what the message becomes.
-    return spool.traits is not NULL or (len(m.meta) > 0 and m.meta[0] & META_ASKS_ALWAYS)
-
-
-cdef Lot lot_of(Message m, Variant v) noexcept:
-    cdef int action
-    action = m.action(mode_of(v))
-    if v == Variant.STREAM_WAITING:            # a hint does not wait: what it stands for is fetched
-        return Lot.HINTED if action == Action.HINT else Lot.WAIT
-    if v == Variant.RESPONSE:                  # close and refresh mean nothing to a held response
-        if action == Action.SEND:
-            return Lot.ANSWER
-        return Lot.AGAIN if action == Action.HINT else Lot.NOTHING
-    if action == Action.SEND:
-        return Lot.SEND
-    if v >= Variant.WS:
-        return Lot.NOTHING if action == Action.HINT else Lot.OBEY
-    if action == Action.CLOSE:
-        return Lot.FINISH
-    return Lot.HINTED if action == Action.HINT else Lot.NOTHING
-
-
-cdef Lot lot_of_gap(Message m, Variant v) noexcept:
-    if v != Variant.RESPONSE:
-        return Lot.HINTED if m.stream.action == Action.HINT else Lot.LAPSE
-    if m.response.action == Action.SEND or m.response.action == Action.HINT:
-        return Lot.AGAIN
-    return Lot.NOTHING
 
 
 cdef Counter counter_of(Variant v) noexcept nogil:

@@ -13,7 +13,8 @@ from fastpath.http_answer cimport HttpState
 from fastpath.http_hold cimport HttpHold
 from fastpath.http_reader cimport HttpReader, Request
 from fastpath.limits cimport LINK_WINDOW
-from fastpath.link_wire cimport Kind, opened_head
+from fastpath.link_reports cimport opened_head
+from fastpath.link_wire cimport Kind
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
 from fastpath.row cimport RowFlag

@@ -11,7 +11,7 @@ import os
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath cimport link_wire
+from fastpath cimport link_orders, link_reports
 from fastpath.account cimport Account
 from fastpath.fanout cimport Fanout
 from fastpath.frame cimport (
@@ -82,7 +82,7 @@ cdef class Link(Upstream):
         self._tally = None
         self._tail.clear()
         self._reports.clear()
-        self._report(link_wire.write_hello(os.getpid(), self._worker, self._resumed))
+        self._report(link_reports.write_hello(os.getpid(), self._worker, self._resumed))
 
     def data_received(self, bytes arrived):
         cdef Py_ssize_t taken
@@ -104,7 +104,7 @@ cdef class Link(Upstream):
         self._transport = None
         self._greeted = False
         self._reports.clear()
-        self._fanout.forget_asked()
+        self._fanout.inquiry.forget()
         for s in self._roster.sessions():
             s.link_lost()
         self._on_lost()
@@ -157,9 +157,9 @@ cdef class Link(Upstream):
     cdef Outcome _obey(self, Packet* p) except Outcome.FAIL:
         cdef Session s
         if p.op == Order.PUBLISH:
-            return self._publish(link_wire.read_publish(p.payload))
+            return self._publish(link_orders.read_publish(p.payload))
         if p.op == Order.VERDICT:
-            return self._judge(link_wire.read_verdict(p.payload))
+            return self._judge(link_orders.read_verdict(p.payload))
         if p.ref != 0:
             s = self._roster.find(p.ref)
             if s is None:
@@ -167,19 +167,19 @@ cdef class Link(Upstream):
             return self._order(s, p)
         if p.op == Order.WELCOME:
             self._greeted = True
-            self._welcome(json.loads(link_wire.read_welcome(p.payload)))
+            self._welcome(json.loads(link_orders.read_welcome(p.payload)))
             if self._resumed:
                 self._resume_sessions()
                 for channel, modes in self._roster.table.channels():
-                    self._report(link_wire.write_held(channel, modes))
-            self._report(link_wire.write_bare(Report.SYNCED))
+                    self._report(link_reports.write_held(channel, modes))
+            self._report(link_reports.write_bare(Report.SYNCED))
             self._resumed = True
         elif p.op == Order.DRAIN:
-            link_wire.read_bare(p.payload)
+            link_orders.read_bare(p.payload)
             self._on_drain()
         elif p.op == Order.PING:
-            link_wire.read_bare(p.payload)
-            self._report(link_wire.write_bare(Report.PONG))
+            link_orders.read_bare(p.payload)
+            self._report(link_reports.write_bare(Report.PONG))
         else:
             raise ValueError("order without a session")
         return Outcome.DONE
@@ -226,7 +226,7 @@ cdef class Link(Upstream):
 
     cdef Outcome _hold_for_ghost(self, uint64_t ref, tuple order) except Outcome.FAIL:
         if order[13]:                          # watched, and over before it began
-            self._report(link_wire.write_closed(ref, Reason.PEER_CLOSED, 0, order[14]))
+            self._report(link_reports.write_closed(ref, Reason.PEER_CLOSED, 0, order[14]))
         return self._free_unheld([channel for channel, _, _ in order[5]], order[0])
 
     cdef Outcome _free_unheld(self, list channels, int mode) except Outcome.FAIL:
@@ -256,26 +256,26 @@ cdef class Link(Upstream):
 
     cdef tuple _decode(self, Packet* p):
         if p.op == Order.HOLD:
-            return link_wire.read_hold(p.payload)
+            return link_orders.read_hold(p.payload)
         if p.op == Order.RESPOND:
-            return link_wire.read_respond(p.payload)
+            return link_orders.read_respond(p.payload)
         if p.op == Order.SEND:
-            return link_wire.read_send(p.payload)
+            return link_orders.read_send(p.payload)
         if p.op == Order.CLOSE:
-            return link_wire.read_close(p.payload)
+            return link_orders.read_close(p.payload)
         if p.op == Order.GRANT:
-            return (link_wire.read_grant(p.payload),)
+            return (link_orders.read_grant(p.payload),)
         if p.op == Order.FINISH or p.op == Order.RELEASE:
-            link_wire.read_bare(p.payload)
+            link_orders.read_bare(p.payload)
             return ()
         if p.op == Order.ACCEPT:
-            return link_wire.read_accept(p.payload)
+            return link_orders.read_accept(p.payload)
         if p.op == Order.SUBSCRIBE:
-            return link_wire.read_subscribe(p.payload)
+            return link_orders.read_subscribe(p.payload)
         if p.op == Order.UNSUBSCRIBE:
-            return (link_wire.read_channel(p.payload),)
+            return (link_orders.read_channel(p.payload),)
         if p.op == Order.KEEP_ALIVE:
-            return link_wire.read_keep_alive(p.payload)
+            return link_orders.read_keep_alive(p.payload)
         raise ValueError("order of the worker itself, with a session")
 
     cdef Outcome _tell(self, Session s, int op, tuple order, bint more) except Outcome.FAIL:
@@ -315,7 +315,7 @@ cdef class Link(Upstream):
         return Outcome.DONE
 
     cdef Outcome _judge(self, tuple order) except Outcome.FAIL:
-        if not self._fanout.has_asked(order[0], order[1]):
+        if not self._fanout.inquiry.has_asked(order[0], order[1]):
             raise ValueError("verdict on nothing that was asked")
         try:
             return self._fanout.judge(order[0], order[1])
@@ -390,7 +390,7 @@ cdef class Link(Upstream):
         """Send TALLY, unless control has these numbers already."""
         if self._greeted and counters != self._tally:
             self._tally = counters
-            self._report(link_wire.write_json(Report.TALLY, json.dumps(counters).encode()))
+            self._report(link_reports.write_json(Report.TALLY, json.dumps(counters).encode()))
 
     def report_served(self):
         """Send SERVED, if there is anything to say and control wants to know."""
@@ -403,31 +403,31 @@ cdef class Link(Upstream):
     ) except -1:
         if not self._greeted:
             return False
-        self._report(link_wire.write_opened(s.ref, head, again, length, lasts, body, more))
+        self._report(link_reports.write_opened(s.ref, head, again, length, lasts, body, more))
         return True
 
     cdef Outcome received(self, Session s, int kind, object body, bint more) except Outcome.FAIL:
-        return self._report(link_wire.write_received(s.ref, kind, body, more))
+        return self._report(link_reports.write_received(s.ref, kind, body, more))
 
     cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL:
-        return self._report(link_wire.write_granted(s.ref, count))
+        return self._report(link_reports.write_granted(s.ref, count))
 
     cdef Outcome signalled(self, Session s, int what) except Outcome.FAIL:
-        return self._report(link_wire.write_signalled(s.ref, what))
+        return self._report(link_reports.write_signalled(s.ref, what))
 
     cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL:
-        return self._report(link_wire.write_closed(s.ref, reason, code, b""))
+        return self._report(link_reports.write_closed(s.ref, reason, code, b""))
 
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
         for channel, modes in pairs:
-            self._report(link_wire.write_freed(channel, modes, self._orders))
+            self._report(link_reports.write_freed(channel, modes, self._orders))
         return Outcome.DONE
 
     cdef Outcome letting_go(self, Session s) except Outcome.FAIL:
         return self._touch(self._roster.table.held(s.slot))
 
     cdef Outcome left(self, Session s) except Outcome.FAIL:
-        return self._report(link_wire.write_left(s.ref))
+        return self._report(link_reports.write_left(s.ref))
 
     cdef Outcome item_begins(self) except Outcome.FAIL:
         return self._account.begin_item()
@@ -449,12 +449,12 @@ cdef class Link(Upstream):
                 self._report(packet)
 
     cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL:
-        return self._report(link_wire.write_closed(s.ref, s._reason, 0, context))
+        return self._report(link_reports.write_closed(s.ref, s._reason, 0, context))
 
     cdef bint lapsed(self, Session s, int why, list lasts, bytes context) except -1:
         if not self._greeted:
             return False
-        self._report(link_wire.write_lapsed(s.ref, why, lasts, context))
+        self._report(link_reports.write_lapsed(s.ref, why, lasts, context))
         return True
 
     cdef bint met(self, uint32_t number, Message m, list groups) except -1:
@@ -465,11 +465,11 @@ cdef class Link(Upstream):
             (mode, m.content(mode)) for mode in sorted({group[0] for group in groups})
             if m.action(mode) == Action.SEND
         ]
-        self._report(link_wire.write_met(number, m.channel, m.id, m.meta, contents, groups))
+        self._report(link_reports.write_met(number, m.channel, m.id, m.meta, contents, groups))
         return True
 
     cdef list recalling(self, Session s):
-        return self._fanout.recall(s)
+        return self._fanout.inquiry.recall(s)
 
     cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL:
         return self._fanout.give(s, waited)

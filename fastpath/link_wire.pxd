@@ -1,8 +1,7 @@
-# The bytes of the link (floor 1), LINK.md: reads orders, writes reports. Knows no session and no
-# socket, keeps nothing, interns nothing. A malformed payload raises ValueError naming the field.
+# The packets of the link (floor 1), LINK.md: what is on both sides of the wire. Knows no session
+# and no socket, keeps nothing.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
-from fastpath.outcome cimport Outcome
+from libc.stdint cimport uint8_t, uint64_t
 from fastpath.view cimport View
 
 cdef enum Report:
@@ -81,47 +80,3 @@ cdef enum LinkStep:
     LINK_BAD               # a reserved bit, an unknown op, a length over the limit
 
 cdef LinkStep link_read(Packet* p, View* v) noexcept nogil
-
-# -- orders: payload in, value or tuple out, positions as in LINK.md
-cdef bytes read_welcome(View payload)      # JSON
-cdef tuple read_respond(View payload)      # (status, reason, headers, length, body)
-cdef tuple read_send(View payload)         # (kind, bytes)
-cdef tuple read_accept(View payload)       # (headers of the 101, route)
-# (mode, timeout_ms, keep_alive_mode, keep_alive_ms, keep_alive, channels, answered,
-#  status, reason, headers, body, request_body, link_ms, watched, context, route); a channel is
-#  (name, prev_id or None, traits)
-cdef tuple read_hold(View payload)
-cdef tuple read_subscribe(View payload)    # (channel, traits)
-cdef bytes read_channel(View payload)      # UNSUBSCRIBE
-cdef tuple read_verdict(View payload)      # (number, [(verdict, content)])
-# (channel, id or None, prev_id or None, formats); a format is one of
-#  (1, 0, status, reason, headers, patch, body)  (2, 0, content)  (3, 0, kind, content)
-#  (3, 2, code, text), the close of a ws-message; (kind, action), all others
-cdef tuple read_publish(View payload)
-cdef tuple read_close(View payload)        # (reason, code, text)
-cdef uint32_t read_grant(View payload) except? 0xFFFFFFFF
-cdef tuple read_keep_alive(View payload)   # (mode, interval_ms, kind, content)
-cdef Outcome read_bare(View payload) except Outcome.FAIL    # FINISH, RELEASE, DRAIN, PING
-
-# -- reports: values in, one packet out. OPENED is made of a part that a held session keeps (its
-#    head) and a part that is new each time it asks. ValueError: a field that is too long.
-cdef bytes write_hello(uint32_t pid, uint16_t worker, bint resumed)
-cdef bytes opened_head(
-    int kind, int minor, bint tls, bytes peer, bytes method, bytes target, list headers)
-cdef bytes write_opened(
-    uint64_t ref, bytes head, bint again, int64_t length, list lasts, bytes body, bint more)
-cdef bytes write_received(uint64_t ref, int kind, object body, bint more)  # body: any buffer
-cdef bytes write_granted(uint64_t ref, uint32_t count)
-cdef bytes write_held(bytes channel, int modes)
-cdef bytes write_freed(bytes channel, int modes, uint64_t orders)
-cdef bytes write_signalled(uint64_t ref, int what)
-cdef bytes write_closed(uint64_t ref, int reason, int code, bytes context)
-# groups: [(mode, action, traits, [(channel, id)])]; contents: [(mode, content)]
-cdef bytes write_met(
-    uint32_t number, bytes channel, bytes item_id, bytes meta, list contents, list groups)
-cdef bytes write_lapsed(uint64_t ref, int why, list lasts, bytes context)
-cdef bytes write_json(int op, bytes json)
-cdef bytes write_counted(bytes channel, uint32_t responses, uint32_t streams, uint32_t websockets)
-cdef bytes write_delivered(bytes channel, bytes id, tuple sizes, list reached)
-cdef bytes write_left(uint64_t ref)
-cdef bytes write_bare(int op)              # SYNCED, PONG

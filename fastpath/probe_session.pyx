@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpath import probe_floor2
-from fastpath cimport link_wire, session as session_room
+from fastpath cimport link_reports, session as session_room
 from fastpath.fanout cimport Fanout
 from fastpath.frame cimport (
     HeldResponse, KeepAlive, Message, ResponseFormat, StreamFormat, WsFormat, whole_frame,
@@ -16,7 +16,8 @@ from fastpath.limits cimport FASTPATH_DEBUG, LINK_WINDOW, PIPELINE_MAX, QUEUE_MA
 from fastpath.outcome cimport Outcome
 from fastpath.row cimport RowFlag
 from fastpath.session cimport Roster, Session, Upstream
-from fastpath.ws_session cimport WsSession, ws_allowed
+from fastpath.ws_sender cimport ws_allowed
+from fastpath.ws_session cimport WsSession
 
 DEBUG = bool(FASTPATH_DEBUG)
 WINDOW = LINK_WINDOW
@@ -43,49 +44,49 @@ cdef class RecordingUpstream(Upstream):
     ) except -1:
         if self.linked:
             self.packets.append(
-                link_wire.write_opened(s.ref, head, again, length, lasts, body, more)
+                link_reports.write_opened(s.ref, head, again, length, lasts, body, more)
             )
         return self.linked
 
     cdef Outcome received(self, Session s, int kind, object body, bint more) except Outcome.FAIL:
-        self.packets.append(link_wire.write_received(s.ref, kind, body, more))
+        self.packets.append(link_reports.write_received(s.ref, kind, body, more))
         return Outcome.DONE
 
     cdef Outcome granted(self, Session s, uint32_t count) except Outcome.FAIL:
-        self.packets.append(link_wire.write_granted(s.ref, count))
+        self.packets.append(link_reports.write_granted(s.ref, count))
         return Outcome.DONE
 
     cdef Outcome signalled(self, Session s, int what) except Outcome.FAIL:
-        self.packets.append(link_wire.write_signalled(s.ref, what))
+        self.packets.append(link_reports.write_signalled(s.ref, what))
         return Outcome.DONE
 
     cdef Outcome lost(self, Session s, int reason, int code) except Outcome.FAIL:
-        self.packets.append(link_wire.write_closed(s.ref, reason, code, b""))
+        self.packets.append(link_reports.write_closed(s.ref, reason, code, b""))
         return Outcome.DONE
 
     cdef Outcome freed(self, list pairs) except Outcome.FAIL:
         for channel, modes in pairs:
-            self.packets.append(link_wire.write_freed(channel, modes, 0))
+            self.packets.append(link_reports.write_freed(channel, modes, 0))
         return Outcome.DONE
 
     cdef Outcome parted(self, Session s, bytes context) except Outcome.FAIL:
-        self.packets.append(link_wire.write_closed(s.ref, s._reason, 0, context))
+        self.packets.append(link_reports.write_closed(s.ref, s._reason, 0, context))
         return Outcome.DONE
 
     cdef bint lapsed(self, Session s, int why, list lasts, bytes context) except -1:
         if self.linked:
-            self.packets.append(link_wire.write_lapsed(s.ref, why, lasts, context))
+            self.packets.append(link_reports.write_lapsed(s.ref, why, lasts, context))
         return self.linked
 
     cdef bint met(self, uint32_t number, Message m, list groups) except -1:
         if self.linked:
             self.packets.append(
-                link_wire.write_met(number, m.channel, m.id, m.meta, [], groups)
+                link_reports.write_met(number, m.channel, m.id, m.meta, [], groups)
             )
         return self.linked
 
     cdef list recalling(self, Session s):
-        return [] if self.fanout is None else self.fanout.recall(s)
+        return [] if self.fanout is None else self.fanout.inquiry.recall(s)
 
     cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL:
         return self.fanout.give(s, waited)

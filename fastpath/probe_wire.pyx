@@ -6,7 +6,7 @@ behind it.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastpath cimport http_wire, limits, link_wire
+from fastpath cimport http_wire, limits, link_orders, link_reports, link_wire
 from fastpath.link_wire cimport Kind, LinkStep, Order, Packet, Report, Signal
 from fastpath.reasons cimport Reason
 from fastpath.variants cimport Mode
@@ -133,55 +133,55 @@ def read_packets(bytes run not None):
 
 
 def read_welcome(bytes payload not None):
-    return link_wire.read_welcome(view(payload))
+    return link_orders.read_welcome(view(payload))
 
 
 def read_respond(bytes payload not None):
-    return link_wire.read_respond(view(payload))
+    return link_orders.read_respond(view(payload))
 
 
 def read_send(bytes payload not None):
-    return link_wire.read_send(view(payload))
+    return link_orders.read_send(view(payload))
 
 
 def read_accept(bytes payload not None):
-    return link_wire.read_accept(view(payload))
+    return link_orders.read_accept(view(payload))
 
 
 def read_hold(bytes payload not None):
-    return link_wire.read_hold(view(payload))
+    return link_orders.read_hold(view(payload))
 
 
 def read_subscribe(bytes payload not None):
-    return link_wire.read_subscribe(view(payload))
+    return link_orders.read_subscribe(view(payload))
 
 
 def read_verdict(bytes payload not None):
-    return link_wire.read_verdict(view(payload))
+    return link_orders.read_verdict(view(payload))
 
 
 def read_channel(bytes payload not None):
-    return link_wire.read_channel(view(payload))
+    return link_orders.read_channel(view(payload))
 
 
 def read_publish(bytes payload not None):
-    return link_wire.read_publish(view(payload))
+    return link_orders.read_publish(view(payload))
 
 
 def read_close(bytes payload not None):
-    return link_wire.read_close(view(payload))
+    return link_orders.read_close(view(payload))
 
 
 def read_grant(bytes payload not None):
-    return link_wire.read_grant(view(payload))
+    return link_orders.read_grant(view(payload))
 
 
 def read_keep_alive(bytes payload not None):
-    return link_wire.read_keep_alive(view(payload))
+    return link_orders.read_keep_alive(view(payload))
 
 
 def read_bare(bytes payload not None):
-    link_wire.read_bare(view(payload))
+    link_orders.read_bare(view(payload))
 
 
 # The reader of each order's payload.
@@ -208,70 +208,70 @@ ORDER_READERS = {
 # -- reports
 
 def write_hello(pid, worker, resumed):
-    return link_wire.write_hello(pid, worker, resumed)
+    return link_reports.write_hello(pid, worker, resumed)
 
 
 def write_opened(
     ref, *, again, length, lasts, body, more, kind, minor, tls, peer, method, target, headers
 ):
-    head = link_wire.opened_head(kind, minor, tls, peer, method, target, headers)
-    return link_wire.write_opened(ref, head, again, length, lasts, body, more)
+    head = link_reports.opened_head(kind, minor, tls, peer, method, target, headers)
+    return link_reports.write_opened(ref, head, again, length, lasts, body, more)
 
 
 def write_received(ref, kind, body, more):
-    return link_wire.write_received(ref, kind, body, more)
+    return link_reports.write_received(ref, kind, body, more)
 
 
 def write_granted(ref, count):
-    return link_wire.write_granted(ref, count)
+    return link_reports.write_granted(ref, count)
 
 
 def write_held(channel, modes):
-    return link_wire.write_held(channel, modes)
+    return link_reports.write_held(channel, modes)
 
 
 def write_freed(channel, modes, orders):
-    return link_wire.write_freed(channel, modes, orders)
+    return link_reports.write_freed(channel, modes, orders)
 
 
 def write_signalled(ref, what):
-    return link_wire.write_signalled(ref, what)
+    return link_reports.write_signalled(ref, what)
 
 
 def write_closed(ref, reason, code, context=b""):
-    return link_wire.write_closed(ref, reason, code, context)
+    return link_reports.write_closed(ref, reason, code, context)
 
 
 def write_met(number, channel, item_id, meta, contents, groups):
-    return link_wire.write_met(number, channel, item_id, meta, contents, groups)
+    return link_reports.write_met(number, channel, item_id, meta, contents, groups)
 
 
 def write_lapsed(ref, why, lasts, context):
-    return link_wire.write_lapsed(ref, why, lasts, context)
+    return link_reports.write_lapsed(ref, why, lasts, context)
 
 
 def write_tally(json):
-    return link_wire.write_json(Report.TALLY, json)
+    return link_reports.write_json(Report.TALLY, json)
 
 
 def write_served(json):
-    return link_wire.write_json(Report.SERVED, json)
+    return link_reports.write_json(Report.SERVED, json)
 
 
 def write_counted(channel, responses, streams, websockets):
-    return link_wire.write_counted(channel, responses, streams, websockets)
+    return link_reports.write_counted(channel, responses, streams, websockets)
 
 
 def write_delivered(channel, id, sizes, reached):
-    return link_wire.write_delivered(channel, id, sizes, reached)
+    return link_reports.write_delivered(channel, id, sizes, reached)
 
 
 def write_left(ref):
-    return link_wire.write_left(ref)
+    return link_reports.write_left(ref)
 
 
 def write_bare(op):
-    return link_wire.write_bare(op)
+    return link_reports.write_bare(op)
 
 
 # -- HTTP

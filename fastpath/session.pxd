@@ -8,6 +8,7 @@ from fastpath.frame cimport Message
 from fastpath.outcome cimport Outcome
 from fastpath.route_tally cimport RouteTally
 from fastpath.row cimport Row
+from fastpath.settings cimport Limits
 from fastpath.table cimport HoldTable
 from fastpath.tally cimport Tally
 from fastpath.wheel cimport Wheel
@@ -26,7 +27,7 @@ cdef uint8_t* scratch          # borrowed from it, for the life of the worker
 
 cdef class Upstream:
     # What a session says upwards; the link supplies it, tests supply a recorder. `head` is what
-    # link_wire.opened_head made of the request. False: nobody is there to ask.
+    # link_reports.opened_head made of the request. False: nobody is there to ask.
     cdef bint opened(
         self, Session s, bytes head, bint again, int64_t length, list lasts, bytes body, bint more
     ) except -1
@@ -55,19 +56,6 @@ cdef class Upstream:
     cdef list recalling(self, Session s)
     # It holds again: these have waited.
     cdef Outcome resumed(self, Session s, list waited) except Outcome.FAIL
-
-cdef class Limits:
-    # The settings of the worker, from WELCOME (control/config.py has bounds, units and reasons).
-    cdef readonly:
-        uint64_t head_bytes_max
-        uint64_t head_timeout_ms
-        uint64_t idle_timeout_ms
-        uint64_t stall_timeout_ms
-        uint64_t request_body_max_bytes    # 0: no limit
-        uint32_t client_max
-        uint64_t ws_message_max_bytes      # 0: no limit
-        bint allow_compression
-        dict reasons                       # reason -> (status, phrase, text, close code)
 
 cdef class Roster:
     cdef:

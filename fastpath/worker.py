@@ -23,7 +23,8 @@ import uvloop
 from fastpath.fanout import Fanout
 from fastpath.http_session import HttpSession
 from fastpath.link import Link
-from fastpath.session import Limits, Roster
+from fastpath.session import Roster
+from fastpath.settings import Limits
 from fastpath.table import HoldTable
 from fastpath.tally import Tally
 from fastpath.wheel import Wheel

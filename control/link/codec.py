@@ -1,6 +1,6 @@
 """The orders of the link, written as its bytes (fastpath/LINK.md, normative).
 
-The twin of what `fastpath/link_wire` reads, held to the same golden packets; `reports` reads what
+The twin of what `fastpath/link_orders` reads, held to the same golden packets; `reports` reads what
 comes the other way. Channels, ids and header blocks are the raw bytes of the wire. A value that
 does not fit its field is the caller's `ValueError`. Never touches a socket, an event loop or a
 clock, and decides nothing.

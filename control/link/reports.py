@@ -1,6 +1,6 @@
 """The reports of the link, read from its bytes (fastpath/LINK.md, normative).
 
-The twin of what `fastpath/link_wire` writes, held to the same golden packets. Channels, ids and
+The twin of what `fastpath/link_reports` writes, held to the same golden packets. Channels, ids and
 header blocks are the raw bytes of the wire; who decodes them to text is above. What a worker sends
 wrong is a `LinkError`. Never touches a socket, an event loop or a clock, and decides nothing.
 """

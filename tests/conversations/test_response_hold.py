@@ -72,6 +72,8 @@ def test_46_a_code_that_ends_no_response_reaches_the_client_as_500(
     fanway.publish(channel, respond(code=code, body="text"))
     reply = client.response()
     assert (reply.status, reply.reason, reply.body) == (500, "Internal Server Error", b"text")
+
+
 @pytest.mark.parametrize("code", [200, 299, 599, 999])
 def test_46_any_code_that_can_be_final_is_given(
     poll: Hold, fanway: Fanway, channel: str, code: int

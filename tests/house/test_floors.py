@@ -13,20 +13,25 @@ from support.sources import PLANES, ROOT, imports, module_of, modules, shown, so
 
 FLOORS = {
     0: "limits outcome variants reasons",
-    1: "view http_wire ws_wire ws_deflate ws_handshake link_wire patch jsonp cors",
-    2: "table frame wheel tally route_tally limiter http_reader",
-    3: "row session http_answer http_hold http_session ws_session",
-    4: "account fanout link handoff",
+    1: "view http_wire ws_wire ws_deflate ws_handshake link_wire"
+    " link_orders link_reports patch jsonp cors",
+    2: "table frame wheel tally route_tally limiter settings http_reader",
+    3: "row lots session http_answer http_hold http_session ws_sender ws_session",
+    4: "account inquiry fanout link handoff",
     5: "worker __main__",
 }
 SIDEWAYS = {  # the only imports that stay on a floor
     "ws_wire": {"view"},
     "link_wire": {"view"},
+    "link_orders": {"view", "link_wire"},
+    "link_reports": {"link_wire"},
     "session": {"row"},
     "http_answer": {"row", "session"},
     "http_hold": {"row", "session", "http_answer"},
     "http_session": {"row", "session", "http_answer", "http_hold"},
-    "ws_session": {"row", "session"},
+    "ws_sender": {"row", "session"},
+    "ws_session": {"row", "session", "ws_sender"},
+    "fanout": {"inquiry"},
     "link": {"account", "fanout"},
     "handoff": {"fanout", "link"},
     "__main__": {"worker"},

@@ -20,7 +20,8 @@ from control.reasons import worker_table
 from fastpath import probe_session as probe
 from fastpath.fanout import Fanout
 from fastpath.http_session import HttpSession
-from fastpath.session import Limits, Roster
+from fastpath.session import Roster
+from fastpath.settings import Limits
 from fastpath.table import HoldTable
 from fastpath.tally import Tally
 from fastpath.wheel import Wheel
