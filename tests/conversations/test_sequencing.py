@@ -34,8 +34,13 @@ def test_116_items_that_come_in_reverse_are_delivered_in_order(
 def test_116_in_one_batch_too(stream: Stream, fanway: Fanway, channel: str) -> None:
     reply = stream(channel)
     items = [
-        {"channel": channel, "id": n, "prev-id": p, "formats": {"http-stream": {"content": n}}}
-        for n, p in (("a", None), ("c", "b"), ("d", "c"), ("b", "a"))
+        {"channel": channel, "id": n, "formats": {"http-stream": {"content": n}}, **before}
+        for n, before in (
+            ("a", {}),
+            ("c", {"prev-id": "b"}),
+            ("d", {"prev-id": "c"}),
+            ("b", {"prev-id": "a"}),
+        )
     ]
     fanway.publish_items(*items)
     reply.expect(b"abcd")

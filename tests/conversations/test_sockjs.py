@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 def echoing() -> Iterator[Fanway]:
     """A Fanway with SockJS in front of the built-in origin."""
     routes = [
-        f"{HOST},path_beg=/echo,sockjs=/echo/,sockjs_as_path=/echo/ws test",
+        f"{HOST},path_beg=/echo,sockjs=/echo,sockjs_as_path=/echo/ws test",
         f"{HOST},path_beg=/refused,sockjs=/refused,sockjs_as_path=/nothing test",
     ]
     with Fanway("--sockjs-url", "https://cdn.test/sockjs.js", routes=routes) as fanway:
