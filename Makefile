@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard fastpath/*.pyx fastpath/*.pxd fastpath/*.h)
 
-.PHONY: help run test check debug bench conformance clean
+.PHONY: help run test check debug bench conformance differential clean
 
 help:
 	@echo "make run          build, start Fanway with the example origin, print one URL and one curl line"
@@ -14,6 +14,7 @@ help:
 	@echo "make debug        the suite on the debug build alone (bounds checks, balanced books)"
 	@echo "make bench        the macro benchmarks; figures go to bench_results/"
 	@echo "make conformance  Autobahn's WebSocket suite (needs Python 2.7); writes docs/conformance.md"
+	@echo "make differential the conversations with Debian's Pushpin; writes docs/compatibility.md"
 	@echo "make clean        remove what the others made"
 
 $(BIN)/python:
@@ -59,6 +60,9 @@ bench: build/release.done
 
 conformance: build/release.done
 	PYTHONPATH=tests $(BIN)/python -m conformance
+
+differential: build/release.done
+	PYTHONPATH=tests $(BIN)/python -m differential
 
 clean:
 	rm -rf build *.egg-info fastpath/*.so fastpath/*.c tests/clients/node_modules
