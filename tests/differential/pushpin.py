@@ -38,8 +38,15 @@ STOP_SECONDS = 10.0
 FIRST_SUBSCRIPTION_SECONDS = 1.6
 # Not in Debian's file, but read by this version.
 MORE_OPTIONS = ("ipc_file_mode", "prometheus_port", "prometheus_prefix")  # of the handler
-# How many workers there are, and how the log looks, makes no difference to a conversation.
-IMMATERIAL = ("workers", "log_format", "log_level")
+# How many workers there are, and how the log looks, makes no difference to a conversation; and
+# this version always asks again after a first subscription, with an option or without.
+IMMATERIAL = (
+    "workers",
+    "log_format",
+    "log_level",
+    "update_on_first_subscription",
+    "no_update_on_first_subscription",
+)
 FANWAYS_OWN = ("/healthz", "/metrics")
 LOOPBACK = "127.0.0.1"
 READY_HOST = "ready.test"  # an origin that is built into Pushpin holds what is asked of it

@@ -45,7 +45,10 @@ def run(arguments: list[str]) -> dict[str, str]:
     support.fanway.Fanway = Pushpin  # type: ignore[misc]
     support.fanway.command = support.fanway.run_command = _command
     recorder = Recorder()
-    # What a test that failed has left open is no fault of the next one's.
-    options = ["-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
-    pytest.main([*options, *(arguments or [str(CONVERSATIONS)])], plugins=[recorder])
+    # What a test that failed has left open is no fault of the next one's. Python 3.11 cannot always
+    # parse a source as deep in the stack as pytest does for its own tracebacks.
+    options = ["-q", "--tb=native", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+    ended = pytest.main([*options, *(arguments or [str(CONVERSATIONS)])], plugins=[recorder])
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise SystemExit(f"differential: pytest has ended with {ended!r}")
     return recorder.outcomes
