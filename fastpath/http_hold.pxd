@@ -5,6 +5,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from fastpath.frame cimport HeldResponse, KeepAlive
 from fastpath.http_answer cimport HttpAnswer
+from fastpath.link_orders cimport HoldOrder
 from fastpath.outcome cimport Outcome
 from fastpath.variants cimport Variant
 
@@ -31,14 +32,14 @@ cdef class HttpHold(HttpAnswer):
         Trail _trail           # None for most
 
     # -- beginning
-    cdef Outcome _not_held(self, tuple order) except Outcome.FAIL
-    cdef Outcome _hold_response(self, tuple order, HeldResponse response) except Outcome.FAIL
+    cdef Outcome _not_held(self, HoldOrder order) except Outcome.FAIL
+    cdef Outcome _hold_response(self, HoldOrder order, HeldResponse response) except Outcome.FAIL
     cdef Outcome _hold_stream(
-        self, tuple order, HeldResponse response, KeepAlive keep_alive
+        self, HoldOrder order, HeldResponse response, KeepAlive keep_alive
     ) except Outcome.FAIL
-    cdef Outcome _hold_on(self, tuple order, KeepAlive keep_alive) except Outcome.FAIL
+    cdef Outcome _hold_on(self, HoldOrder order, KeepAlive keep_alive) except Outcome.FAIL
     cdef Outcome _hold_channels(self, list channels, Variant v) except Outcome.FAIL
-    cdef Outcome _take_trail(self, tuple order) except Outcome.FAIL
+    cdef Outcome _take_trail(self, HoldOrder order) except Outcome.FAIL
     cdef Variant _variant(self) noexcept
     cdef Outcome _report_lapse(self, int why) except Outcome.FAIL
     # -- ending

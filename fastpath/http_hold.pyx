@@ -13,6 +13,7 @@ from fastpath.http_answer cimport PLAIN_TEXT, HttpAnswer, HttpState
 from fastpath.http_reader cimport Request
 from fastpath.http_wire cimport LAST_CHUNK
 from fastpath.limits cimport QUEUE_MAX
+from fastpath.link_orders cimport HoldOrder
 from fastpath.link_wire cimport Why
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
@@ -59,9 +60,11 @@ cdef class HttpHold(HttpAnswer):
 
     # -- beginning --------------------------------------------------------------------------------
 
-    cdef Outcome hold(self, tuple order, object response, object keep_alive) except Outcome.FAIL:
-        cdef bint answered = order[6]
-        cdef bint response_mode = order[0] == Mode.MODE_RESPONSE
+    cdef Outcome hold(
+        self, HoldOrder order, object response, object keep_alive
+    ) except Outcome.FAIL:
+        cdef bint answered = order.answered
+        cdef bint response_mode = order.mode == Mode.MODE_RESPONSE
         cdef Request asked = self.handshake()
         if self._state == HttpState.HELD_STREAM and answered and not response_mode:
             return self._hold_on(order, keep_alive)
@@ -82,51 +85,51 @@ cdef class HttpHold(HttpAnswer):
             return self._hold_response(order, response)
         return self._hold_stream(order, response, keep_alive)
 
-    cdef Outcome _not_held(self, tuple order) except Outcome.FAIL:
+    cdef Outcome _not_held(self, HoldOrder order) except Outcome.FAIL:
         # The hold is over before it began; control has counted its channels as held here.
-        cdef int mode = order[0]
-        if order[13]:
-            self._roster.upstream.parted(self, order[14])
+        cdef int mode = order.mode
+        if order.watched:
+            self._roster.upstream.parted(self, order.context)
         return self._roster.upstream.freed([
-            (channel, mode) for channel, _, _ in order[5]
+            (channel, mode) for channel, _, _ in order.channels
             if not self._roster.table.modes(channel) & mode
         ])
 
-    cdef Outcome _hold_response(self, tuple order, HeldResponse response) except Outcome.FAIL:
+    cdef Outcome _hold_response(self, HoldOrder order, HeldResponse response) except Outcome.FAIL:
         self._held = response
-        self._body = order[11]
-        self._hold_channels(order[5], Variant.RESPONSE)
+        self._body = order.request_body
+        self._hold_channels(order.channels, Variant.RESPONSE)
         self._take_trail(order)
         self.set_state(HttpState.HELD_RESPONSE)
         self.rest()
-        return self._roster.arm(self.slot, now_ms() + <uint64_t> order[1])
+        return self._roster.arm(self.slot, now_ms() + order.timeout_ms)
 
     cdef Outcome _hold_stream(
-        self, tuple order, HeldResponse response, KeepAlive keep_alive
+        self, HoldOrder order, HeldResponse response, KeepAlive keep_alive
     ) except Outcome.FAIL:
-        if not order[6]:
+        if not order.answered:
             self.begin(response.status, response.reason, response.headers, -1, response.body)
         if self._head_only:                    # HEAD: a stream of nothing
             self._not_held(order)
-            if not order[6]:
+            if not order.answered:
                 self.set_state(HttpState.ANSWERING)
             return self.settle()
         self._owed = 0
         self._head = None
         self._keep_alive = keep_alive
-        self._hold_channels(order[5], self._variant())
+        self._hold_channels(order.channels, self._variant())
         self._take_trail(order)
         self.set_state(HttpState.HELD_STREAM)
         self._roster.rows[self.slot].sent_ms = now_ms()
         self.rest()
         return self.rearm()
 
-    cdef Outcome _hold_on(self, tuple order, KeepAlive keep_alive) except Outcome.FAIL:
+    cdef Outcome _hold_on(self, HoldOrder order, KeepAlive keep_alive) except Outcome.FAIL:
         # The link has been followed: this hold replaces the one that lapsed.
         cdef HoldTable table = self._roster.table
         cdef Trail lapsed = self._trail
         cdef list freed = []
-        cdef set kept = {channel for channel, _, _ in order[5]}
+        cdef set kept = {channel for channel, _, _ in order.channels}
         if lapsed is None or not lapsed.followed:
             return self.end(Reason.ORDER_REFUSED)
         for channel in table.held(self.slot):
@@ -136,7 +139,7 @@ cdef class HttpHold(HttpAnswer):
             self._roster.upstream.freed(freed)
         self._owed = 0
         self._keep_alive = keep_alive
-        self._hold_channels(order[5], self._variant())
+        self._hold_channels(order.channels, self._variant())
         self._take_trail(order)
         self._roster.rows[self.slot].sent_ms = now_ms()
         self.rearm()
@@ -149,14 +152,14 @@ cdef class HttpHold(HttpAnswer):
             self._roster.table.hold(channel, v, self.slot, prev_id, traits or None)
         return Outcome.DONE
 
-    cdef Outcome _take_trail(self, tuple order) except Outcome.FAIL:
+    cdef Outcome _take_trail(self, HoldOrder order) except Outcome.FAIL:
         self._trail = None
         self._roster.links.disarm(self.slot)
-        if not order[14]:
+        if not order.context:
             return Outcome.DONE
-        self._trail = Trail(order[14], order[12], order[13])
+        self._trail = Trail(order.context, order.link_ms, order.watched)
         self._trail.since_ms = now_ms()
-        if order[12]:
+        if order.link_ms:
             return self._roster.arm_link(self.slot, self._trail.since_ms + self._trail.link_ms)
         return Outcome.DONE
 

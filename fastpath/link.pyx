@@ -18,6 +18,7 @@ from fastpath.frame cimport (
     Action, HeldResponse, KeepAlive, Message, ResponseFormat, StreamFormat, WsFormat, whole_frame,
 )
 from fastpath.limits cimport LINK_HEADER_SIZE
+from fastpath.link_orders cimport HoldOrder
 from fastpath.link_wire cimport FLAG_MORE, Kind, LinkStep, Order, Packet, Report, link_read
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
@@ -215,19 +216,17 @@ cdef class Link(Upstream):
     cdef Outcome _order_to_ghost(self, Packet* p) except Outcome.FAIL:
         # Normal: the client has left meanwhile. Control has marked the channels of a HOLD or a
         # SUBSCRIBE as held here, though; those that nobody else holds are freed again.
-        cdef tuple order
         self._roster.tally.add(Counter.DROPPED_GHOST, 1)
         if p.op == Order.HOLD:
-            order = self._decode(p)
-            return self._hold_for_ghost(p.ref, order)
+            return self._hold_for_ghost(p.ref, link_orders.read_hold(p.payload))
         if p.op == Order.SUBSCRIBE:
             return self._free_unheld([self._decode(p)[0]], Mode.MODE_WS)
         return Outcome.DONE
 
-    cdef Outcome _hold_for_ghost(self, uint64_t ref, tuple order) except Outcome.FAIL:
-        if order[13]:                          # watched, and over before it began
-            self._report(link_reports.write_closed(ref, Reason.PEER_CLOSED, 0, order[14]))
-        return self._free_unheld([channel for channel, _, _ in order[5]], order[0])
+    cdef Outcome _hold_for_ghost(self, uint64_t ref, HoldOrder order) except Outcome.FAIL:
+        if order.watched:                      # and over before it began
+            self._report(link_reports.write_closed(ref, Reason.PEER_CLOSED, 0, order.context))
+        return self._free_unheld([channel for channel, _, _ in order.channels], order.mode)
 
     cdef Outcome _free_unheld(self, list channels, int mode) except Outcome.FAIL:
         return self.freed([
@@ -256,7 +255,7 @@ cdef class Link(Upstream):
 
     cdef tuple _decode(self, Packet* p):
         if p.op == Order.HOLD:
-            return link_orders.read_hold(p.payload)
+            return (link_orders.read_hold(p.payload),)
         if p.op == Order.RESPOND:
             return link_orders.read_respond(p.payload)
         if p.op == Order.SEND:
@@ -280,10 +279,7 @@ cdef class Link(Upstream):
 
     cdef Outcome _tell(self, Session s, int op, tuple order, bint more) except Outcome.FAIL:
         if op == Order.HOLD:
-            self._take_route(s, order[15], False)
-            return s.hold(
-                order, self._response(order), self._keep_alive(order[2], order[3], order[4])
-            )
+            return self._tell_hold(s, order[0])
         if op == Order.RESPOND:
             return s.respond(order, more)
         if op == Order.SEND:
@@ -306,6 +302,13 @@ cdef class Link(Upstream):
         return s.keep_alive(self._keep_alive(
             order[0], order[1], whole_frame(order[2], order[3], 0) if order[0] else b""
         ))
+
+    cdef Outcome _tell_hold(self, Session s, HoldOrder order) except Outcome.FAIL:
+        self._take_route(s, order.route, False)
+        return s.hold(
+            order, self._response(order),
+            self._keep_alive(order.keep_alive_mode, order.keep_alive_ms, order.keep_alive),
+        )
 
     cdef Outcome _publish(self, tuple order) except Outcome.FAIL:
         try:
@@ -344,17 +347,18 @@ cdef class Link(Upstream):
                 m.ws = WsFormat(*format[1:])
         return m
 
-    cdef HeldResponse _response(self, tuple order):
+    cdef HeldResponse _response(self, HoldOrder order):
         cdef tuple key
         cdef HeldResponse response
-        if len(order[10]) > INTERN_BODY_MAX:
-            return HeldResponse(order[7], order[8], order[9], order[10])
-        key = (order[7], order[8], tuple(order[9]), order[10])
+        if len(order.body) > INTERN_BODY_MAX:
+            return HeldResponse(order.status, order.reason, order.headers, order.body)
+        key = (order.status, order.reason, tuple(order.headers), order.body)
         response = self._responses.get(key)
         if response is None:
             if len(self._responses) >= INTERN_MAX:
                 self._responses.clear()
-            response = self._responses[key] = HeldResponse(order[7], order[8], order[9], order[10])
+            response = HeldResponse(order.status, order.reason, order.headers, order.body)
+            self._responses[key] = response
         return response
 
     cdef KeepAlive _keep_alive(self, int mode, uint32_t interval_ms, bytes content):

@@ -5,6 +5,7 @@ ValueError with the field's name. This module never keeps a byte, knows no sessi
 nothing.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
@@ -19,6 +20,11 @@ cdef enum:
     ACTION_SEND = 0
     ACTION_CLOSE = 2
     ACTION_REFRESH = 3
+
+
+@cython.final
+cdef class HoldOrder:
+    """A HOLD as it was read; a value."""
 
 
 cdef bytes read_welcome(View payload):
@@ -51,31 +57,31 @@ cdef tuple read_accept(View payload):
     return block, route
 
 
-cdef tuple read_hold(View payload):
+cdef HoldOrder read_hold(View payload):
     cdef View* v = &payload
-    mode = choice(v, 1, 2, "mode")
-    timeout_ms = u32(v, "timeout")
-    keep_alive_mode = choice(v, 0, 2, "keep-alive mode")
-    keep_alive_ms = u32(v, "keep-alive milliseconds")
-    keep_alive = str32(v, "keep-alive bytes")
-    cdef list channels = []
+    cdef HoldOrder order = HoldOrder.__new__(HoldOrder)
+    order.mode = choice(v, 1, 2, "mode")
+    order.timeout_ms = u32(v, "timeout")
+    order.keep_alive_mode = choice(v, 0, 2, "keep-alive mode")
+    order.keep_alive_ms = u32(v, "keep-alive milliseconds")
+    order.keep_alive = str32(v, "keep-alive bytes")
+    order.channels = []
     for _ in range(u16(v, "channels")):
         channel = str16(v, "channel")
         prev_id = opt16(v, "prev-id")
-        channels.append((channel, prev_id, str16(v, "traits")))
-    answered = choice(v, 0, 1, "answered")
-    status = u16(v, "status")
-    reason = str16(v, "reason")
-    block = headers(v, "headers")
-    body = str32(v, "body")
-    request_body = str32(v, "request body")
-    link_ms = u32(v, "link milliseconds")
-    watched = choice(v, 0, 1, "watched")
-    context = str32(v, "context")
-    route = u16(v, "route")
+        order.channels.append((channel, prev_id, str16(v, "traits")))
+    order.answered = choice(v, 0, 1, "answered")
+    order.status = u16(v, "status")
+    order.reason = str16(v, "reason")
+    order.headers = headers(v, "headers")
+    order.body = str32(v, "body")
+    order.request_body = str32(v, "request body")
+    order.link_ms = u32(v, "link milliseconds")
+    order.watched = choice(v, 0, 1, "watched")
+    order.context = str32(v, "context")
+    order.route = u16(v, "route")
     end(v)
-    return (mode, timeout_ms, keep_alive_mode, keep_alive_ms, keep_alive, channels, answered,
-            status, reason, block, body, request_body, link_ms, watched, context, route)
+    return order
 
 
 cdef tuple read_subscribe(View payload):

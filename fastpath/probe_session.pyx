@@ -11,6 +11,7 @@ from fastpath.frame cimport (
 from fastpath.http_answer cimport HttpAnswer, allowed
 from fastpath.http_reader cimport HttpReader, Request
 from fastpath.http_session cimport HttpSession
+from fastpath.link_orders cimport HoldOrder
 from fastpath.link_wire cimport Kind
 from fastpath.limits cimport FASTPATH_DEBUG, LINK_WINDOW, PIPELINE_MAX, QUEUE_MAX
 from fastpath.outcome cimport Outcome
@@ -160,8 +161,10 @@ def hold(Session s, *, mode, channels, timeout_ms=55_000, keep_alive=None, answe
     of which the last one or two may be left out.
     """
     full = [(*channel, None, None)[:3] for channel in channels]
-    order = (mode, timeout_ms, 0, 0, b"", full, answered, status, reason, list(headers),
-             body, request_body, link_ms, watched, context, route)
+    cdef HoldOrder order = HoldOrder()
+    order.mode, order.timeout_ms, order.channels, order.answered = mode, timeout_ms, full, answered
+    order.request_body, order.link_ms, order.watched = request_body, link_ms, watched
+    order.context = context
     s._roster.rows[s.slot].route = route
     s.hold(order, HeldResponse(status, reason, list(headers), body),
            KeepAlive(*keep_alive) if keep_alive else None)

@@ -149,7 +149,10 @@ def read_accept(bytes payload not None):
 
 
 def read_hold(bytes payload not None):
-    return link_orders.read_hold(view(payload))
+    cdef link_orders.HoldOrder o = link_orders.read_hold(view(payload))
+    return (o.mode, o.timeout_ms, o.keep_alive_mode, o.keep_alive_ms, o.keep_alive, o.channels,
+            o.answered, o.status, o.reason, o.headers, o.body, o.request_body, o.link_ms, o.watched,
+            o.context, o.route)
 
 
 def read_subscribe(bytes payload not None):

@@ -5,6 +5,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastpath.frame cimport Message
+from fastpath.link_orders cimport HoldOrder
 from fastpath.outcome cimport Outcome
 from fastpath.route_tally cimport RouteTally
 from fastpath.row cimport Row
@@ -152,7 +153,9 @@ cdef class Session:
     cdef Outcome respond(self, tuple order, bint more) except Outcome.FAIL
     cdef Outcome send(self, int kind, bytes body, bint more) except Outcome.FAIL
     cdef Outcome accept(self, list headers) except Outcome.FAIL
-    cdef Outcome hold(self, tuple order, object response, object keep_alive) except Outcome.FAIL
+    cdef Outcome hold(
+        self, HoldOrder order, object response, object keep_alive
+    ) except Outcome.FAIL
     cdef Outcome grant(self, uint32_t count) except Outcome.FAIL
     cdef Outcome close(self, int reason, int code, bytes text) except Outcome.FAIL
     cdef Outcome release(self) except Outcome.FAIL

@@ -15,6 +15,7 @@ from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.string cimport memset
 
 from fastpath.limits cimport QUEUE_MAX, SCRATCH_SIZE
+from fastpath.link_orders cimport HoldOrder
 from fastpath.outcome cimport Outcome
 from fastpath.reasons cimport Reason
 from fastpath.row cimport Row, RowFlag, forget_frames, pop_frames, push_frame, send_frames
@@ -451,7 +452,9 @@ cdef class Session:
     cdef Outcome accept(self, list headers) except Outcome.FAIL:
         return self.end(Reason.ORDER_REFUSED)
 
-    cdef Outcome hold(self, tuple order, object response, object keep_alive) except Outcome.FAIL:
+    cdef Outcome hold(
+        self, HoldOrder order, object response, object keep_alive
+    ) except Outcome.FAIL:
         return self.end(Reason.ORDER_REFUSED)
 
     cdef Outcome grant(self, uint32_t count) except Outcome.FAIL:
