@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from control import test_target
+from control.api_server import ApiServer
 from control.config import Settings, SettingsError
 from control.counted_origins import CountedOrigins
 from control.errors import EXIT_CANNOT_START
@@ -114,8 +115,8 @@ async def started(
         await control.links.start(link_path)
         stack.callback(control.websockets.stop)
         stack.callback(control.stop_asking)
-        stack.push_async_callback(control.ingest.stop)
-        await control.ingest.start(sockets)
+        stack.push_async_callback(control.api.stop)
+        await control.api.start(sockets)
         await control.serve_pushpin_metrics(stack)
         watches = (control.end_lingering(), control.watch_routes(), control.links.keep_pinging())
         for watch in watches:
@@ -166,13 +167,12 @@ class Control:
             links=self.links.links,
             stats=self._stats,
         )
-        self.ingest = Ingest(
-            self.publisher,
-            self.links,
-            self._stats,
-            head_max_bytes=settings.push_in_http_max_headers_size,
-            body_max_bytes=settings.push_in_http_max_body_size,
-        )
+        limits = {
+            "head_max_bytes": settings.push_in_http_max_headers_size,
+            "body_max_bytes": settings.push_in_http_max_body_size,
+        }
+        ingest = Ingest(self.publisher, self.links, self._stats, **limits)
+        self.api = ApiServer(ingest, **limits)
         self._house = House(
             rewriter=rewriter,
             origins=self.origins,

@@ -221,6 +221,11 @@ class LinkServer:
         """The workers that are linked and do not answer."""
         return sorted(worker for worker, link in self.links.items() if link.is_silent)
 
+    @property
+    def is_congested(self) -> bool:
+        """Whether the backlog of a link is over `backlog_max_bytes`."""
+        return bool(self._congested)
+
     async def uncongested(self) -> None:
         """Wait until no link's backlog is over `backlog_max_bytes`."""
         await self._flowing.wait()

@@ -32,7 +32,7 @@ def test_control_serves_what_it_inherits_and_ends_with_the_supervisor(tmp_path: 
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
             sock.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
-            assert sock.recv(12) == b"HTTP/1.0 503"  # no worker has come
+            assert sock.recv(12) == b"HTTP/1.1 503"  # no worker has come
         until(link.is_socket, "the link is there")
         os.close(write_end)
         _, log = running.communicate(timeout=10)
