@@ -181,4 +181,4 @@ def test_117_an_item_whose_predecessor_never_comes_is_delivered_after_5_to_6_sec
     (_, first), (seconds, _), *_ = record.pieces
     assert first == b"a"
     assert 5 <= seconds <= 6 + SLACK_SECONDS
-    assert b"".join(piece for _, piece in record.pieces) == b"adc"
+    assert b"".join(piece for _, piece in record.pieces) == b"ac"

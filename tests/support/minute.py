@@ -102,7 +102,7 @@ class Minute:
             publishes=[_item("gap", "18", "17"), _item("gap", "20", "19")],
             watch_seconds=LATE_SECONDS,
         )
-        items = [_item("late", "a", None), _item("late", "d", "c"), _item("late", "c", "b")]
+        items = [_item("late", "a", None), _item("late", "c", "b")]
         self.stream("late", publishes=items, watch_seconds=LATE_SECONDS)
 
     def record(self, name: str) -> Record:
@@ -189,4 +189,5 @@ class Minute:
 def _item(channel: str, name: str, before: str | None) -> dict[str, Any]:
     """An item whose content is its id."""
     formats = {"http-stream": {"content": name}}
-    return {"channel": channel, "id": name, "prev-id": before, "formats": formats}
+    named = {} if before is None else {"prev-id": before}
+    return {"channel": channel, "id": name, **named, "formats": formats}
