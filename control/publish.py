@@ -2,7 +2,7 @@
 
 item -> Sequencer -> one PUBLISH packet -> each worker that is interested. A packet is encoded once
 an item, and the items of a batch leave in one write a worker. Never waits: whoever publishes asks
-`LinkServer.uncongested` first.
+first whether a link is congested.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ CONTROL_PREFIX = b"c:"
 # of what cannot be sent.
 SEND_BYTES = LINK_WINDOW // 4
 # One GRANT for so much. What is not granted yet must leave room for a message of the largest size
-# that is kept whole (wsover.BUFFER_MAX_BYTES).
+# that is kept whole (wsbatch.REQUEST_MAX_BYTES).
 GRANT_BYTES = LINK_WINDOW // 8
 META_MAX = 64  # values that an origin may set: as many as headers fit an answer
 # A delayed message that finds another one half sent tries again after this time.

@@ -24,7 +24,7 @@ cdef struct Row:               # what leaves, one a slot; all that fan-out touch
     int fd                     # borrowed from the transport; -1: nothing may be sent any more
     uint8_t flags
     uint32_t hold              # which of its session's holds it is; the first is 0
-    uint16_t route             # whose deliveries it is counted among, where their rate is limited
+    uint16_t route             # whose line its deliveries wait in, and whose sums they count in
 
 cdef inline Outcome push_frame(Row* row, PyObject* frame) except Outcome.FAIL:
     cdef uint32_t room
